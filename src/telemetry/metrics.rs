@@ -1,0 +1,90 @@
+//! Every metric of the contract (section 9), one function each: no other room names a metric.
+//!
+//! Labels are configured names and closed lists only, never an ID or an address, so that their number is bounded.
+
+use std::time::Duration;
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+
+/// One request was accepted (`following`, `joined`, `duplicate`) or refused (the reason).
+pub fn request(source: &'static str, result: &'static str) {
+    counter!("scanbell_requests_total", "source" => source, "result" => result).increment(1);
+}
+
+/// So many scans of a provider are followed now.
+pub fn scans_active(provider: &str, count: u64) {
+    gauge!("scanbell_scans_active", "provider" => provider.to_owned()).set(count as f64);
+}
+
+/// One poll was made; `outcome` is what it saw: `running`, `ended`, `not_found`, `unavailable`, `unauthorized`.
+pub fn poll(provider: &str, outcome: &'static str, took: Duration) {
+    counter!("scanbell_polls_total", "provider" => provider.to_owned(), "outcome" => outcome).increment(1);
+    histogram!("scanbell_poll_seconds", "provider" => provider.to_owned()).record(took.as_secs_f64());
+}
+
+/// One scan finished.
+pub fn report(provider: &str, outcome: &'static str, verdict: &'static str, severity: &'static str) {
+    counter!("scanbell_reports_total", "provider" => provider.to_owned(), "outcome" => outcome,
+             "verdict" => verdict, "severity" => severity)
+    .increment(1);
+}
+
+/// One attempt of a delivery was made.
+pub fn attempt(destination: &str, verdict: &'static str, reason: &'static str, took: Duration) {
+    counter!("scanbell_attempts_total", "destination" => destination.to_owned(), "verdict" => verdict, "reason" => reason)
+        .increment(1);
+    histogram!("scanbell_attempt_seconds", "destination" => destination.to_owned()).record(took.as_secs_f64());
+}
+
+/// So many deliveries are kept in a state.
+pub fn deliveries(destination: &str, state: &'static str, count: u64) {
+    gauge!("scanbell_deliveries", "destination" => destination.to_owned(), "state" => state).set(count as f64);
+}
+
+/// How long the oldest pending delivery has been waiting; zero if none is.
+pub fn delivery_oldest(destination: &str, age: Duration) {
+    gauge!("scanbell_delivery_oldest_seconds", "destination" => destination.to_owned()).set(age.as_secs_f64());
+}
+
+/// A notification arrived so long after its scan was seen finished.
+pub fn notification_lag(destination: &str, lag: Duration) {
+    histogram!("scanbell_notification_lag_seconds", "destination" => destination.to_owned()).record(lag.as_secs_f64());
+}
+
+/// A provider is paused (its key is refused) or not.
+pub fn provider_paused(provider: &str, paused: bool) {
+    gauge!("scanbell_provider_paused", "provider" => provider.to_owned()).set(f64::from(u8::from(paused)));
+}
+
+/// A destination is failing (its breaker is open) or not.
+pub fn destination_failing(destination: &str, failing: bool) {
+    gauge!("scanbell_destination_failing", "destination" => destination.to_owned()).set(f64::from(u8::from(failing)));
+}
+
+/// The broker connection is up or not.
+pub fn amqp_connected(connected: bool) {
+    gauge!("scanbell_amqp_connected").set(f64::from(u8::from(connected)));
+}
+
+/// A template failed and the built-in plain message went out instead.
+pub fn template_fallback(destination: &str) {
+    counter!("scanbell_template_fallbacks_total", "destination" => destination.to_owned()).increment(1);
+}
+
+/// Says once what each metric means.
+pub fn describe() {
+    describe_counter!("scanbell_requests_total", "Requests, by source and by what became of them");
+    describe_gauge!("scanbell_scans_active", "Scans being followed");
+    describe_counter!("scanbell_polls_total", "Polls, by what they saw");
+    describe_histogram!("scanbell_poll_seconds", "How long a poll took");
+    describe_counter!("scanbell_reports_total", "Finished scans, by what they said");
+    describe_counter!("scanbell_attempts_total", "Attempts of deliveries, by verdict and reason");
+    describe_histogram!("scanbell_attempt_seconds", "How long an attempt took");
+    describe_gauge!("scanbell_deliveries", "Deliveries kept, by state");
+    describe_gauge!("scanbell_delivery_oldest_seconds", "Age of the oldest pending delivery");
+    describe_histogram!("scanbell_notification_lag_seconds", "From scan seen finished to notification delivered");
+    describe_gauge!("scanbell_provider_paused", "1 while a provider refuses our key");
+    describe_gauge!("scanbell_destination_failing", "1 while a destination is failing");
+    describe_gauge!("scanbell_amqp_connected", "1 while connected to the broker");
+    describe_counter!("scanbell_template_fallbacks_total", "Messages sent in plain form because their template failed");
+}

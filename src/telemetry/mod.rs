@@ -1,0 +1,3 @@
+//! Logs, and every metric registered once.
+
+pub mod metrics;
