@@ -1,0 +1,81 @@
+//! Why there is no answer: from the chain of errors of the HTTP client to one word and one sentence.
+
+use std::error::Error;
+
+use super::guard::Blocked;
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// Not sent: DNS, refused, unreachable, or no connection in time.
+    Connect,
+    /// Not sent: TLS failed.
+    Tls,
+    /// Sent perhaps; no whole answer in time.
+    Timeout,
+    /// Sent perhaps; the connection ended before the whole answer.
+    Interrupted,
+    /// Not sent: the guard refuses the address.
+    BlockedAddress,
+    /// Sent; what came is not HTTP.
+    BadAnswer,
+}
+
+/// Why there is no answer, in a sentence without URL and secret.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{detail}")]
+pub struct SendError {
+    /// The kind.
+    pub failure: Failure,
+    /// The sentence.
+    pub detail: String,
+    /// The HTTP status, where the head of an answer had come and only its body did not arrive whole.
+    pub status: Option<u16>,
+}
+
+impl SendError {
+    /// Nothing came.
+    pub fn new(failure: Failure, detail: impl Into<String>) -> Self {
+        Self { failure, detail: detail.into(), status: None }
+    }
+
+    /// Sorts an error of the HTTP client.
+    pub(super) fn sort(error: reqwest::Error) -> Self {
+        let error = error.without_url();
+        let causes = causes(&error);
+        if let Some(blocked) = find::<Blocked>(&causes) {
+            return Self::new(Failure::BlockedAddress, blocked.to_string());
+        }
+        let deepest = causes.last().map(ToString::to_string).unwrap_or_default();
+        let (failure, what) = if find::<rustls::Error>(&causes).is_some() {
+            (Failure::Tls, "TLS failed")
+        } else if error.is_connect() {
+            (Failure::Connect, "no connection")
+        } else if error.is_timeout() {
+            (Failure::Timeout, "no whole answer in time")
+        } else if error.is_builder() {
+            (Failure::Connect, "the request cannot be sent")
+        } else if error.is_decode() || find::<hyper::Error>(&causes).is_some_and(hyper::Error::is_parse) {
+            (Failure::BadAnswer, "the answer is not HTTP")
+        } else {
+            (Failure::Interrupted, "the connection ended before the whole answer")
+        };
+        Self::new(failure, format!("{what}: {deepest}"))
+    }
+}
+
+fn find<'a, E: Error + 'static>(causes: &[&'a (dyn Error + 'static)]) -> Option<&'a E> {
+    causes.iter().find_map(|cause| cause.downcast_ref())
+}
+
+/// The error and all that is behind it. An I/O error hides what it wraps from `source`, so look inside.
+fn causes(error: &reqwest::Error) -> Vec<&(dyn Error + 'static)> {
+    let mut causes: Vec<&(dyn Error + 'static)> = vec![error];
+    let mut next = error.source();
+    while let Some(cause) = next {
+        causes.push(cause);
+        let inside = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = inside.map_or_else(|| cause.source(), |inside| Some(inside as &(dyn Error + 'static)));
+    }
+    causes
+}
