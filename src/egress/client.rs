@@ -65,13 +65,12 @@ impl Client {
     fn check(&self, url: &url::Url) -> Result<(), SendError> {
         if let Some(guard) = &self.guard {
             guard
-                .check_host(url.host())
+                .check_host(url.host().as_ref())
                 .map_err(|blocked| SendError::new(Failure::BlockedAddress, blocked.to_string()))?;
         }
         match url.scheme() {
-            "http" => Ok(()),
             "https" if self.no_roots => Err(SendError::new(Failure::Tls, TlsSetup::NO_ROOTS)),
-            "https" => Ok(()),
+            "http" | "https" => Ok(()),
             _ => Err(SendError::new(Failure::Connect, "only http:// and https:// can be called")),
         }
     }

@@ -55,13 +55,22 @@ impl SendError {
             (Failure::Timeout, "no whole answer in time")
         } else if error.is_builder() {
             (Failure::Connect, "the request cannot be sent")
-        } else if error.is_decode() || find::<hyper::Error>(&causes).is_some_and(hyper::Error::is_parse) {
+        } else if is_nonsense(&error, &causes) {
             (Failure::BadAnswer, "the answer is not HTTP")
         } else {
             (Failure::Interrupted, "the connection ended before the whole answer")
         };
         Self::new(failure, format!("{what}: {deepest}"))
     }
+}
+
+/// Not HTTP, or not the compression it says it is; a body that merely ends early is neither.
+fn is_nonsense(error: &reqwest::Error, causes: &[&(dyn Error + 'static)]) -> bool {
+    if let Some(error) = find::<hyper::Error>(causes) {
+        return error.is_parse();
+    }
+    let early = |error: &std::io::Error| error.kind() == std::io::ErrorKind::UnexpectedEof;
+    error.is_decode() && !find::<std::io::Error>(causes).is_some_and(early)
 }
 
 fn find<'a, E: Error + 'static>(causes: &[&'a (dyn Error + 'static)]) -> Option<&'a E> {

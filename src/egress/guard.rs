@@ -39,10 +39,10 @@ impl Guard {
     }
 
     /// The check of a URL that names an address itself: the resolver never sees those.
-    pub(super) fn check_host(&self, host: Option<Host<&str>>) -> Result<(), Blocked> {
+    pub(super) fn check_host(&self, host: Option<&Host<&str>>) -> Result<(), Blocked> {
         match host {
-            Some(Host::Ipv4(address)) => self.check(address.into()),
-            Some(Host::Ipv6(address)) => self.check(address.into()),
+            Some(Host::Ipv4(address)) => self.check((*address).into()),
+            Some(Host::Ipv6(address)) => self.check((*address).into()),
             Some(Host::Domain(_)) | None => Ok(()),
         }
     }
@@ -67,7 +67,7 @@ impl fmt::Display for Blocked {
 
 impl std::error::Error for Blocked {}
 
-/// The IPv4 address inside v4-mapped, v4-compatible, NAT64 (64:ff9b::/96) and 6to4 (2002::/16) addresses.
+/// The IPv4 address inside v4-mapped, v4-compatible, NAT64 (`64:ff9b::/96`) and 6to4 (`2002::/16`) addresses.
 fn unwrapped(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
     let low = |high: u16, low: u16| {
@@ -124,7 +124,7 @@ fn special_v6(address: Ipv6Addr) -> Option<&'static str> {
         [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => "documentation",
         [0x64, 0xff9b, 1, ..] => "local translation",
         [0x2001, 0, ..] => "Teredo",
-        [0x100, 0, 0, 0, ..] | [0x5f00, ..] | [0, ..] | [0x2001, 0x1..=0x1ff, ..] => "reserved",
+        [0x100, 0, 0, 0, ..] | [0x5f00 | 0, ..] | [0x2001, 0x1..=0x1ff, ..] => "reserved",
         _ => return None,
     })
 }
