@@ -1,13 +1,13 @@
 //! The client itself: one request out, one bounded answer in.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use reqwest::redirect;
+use rustls::ClientConfig;
 
 use super::guard::GuardedResolver;
-use super::{Answer, ClientOptions, Failure, Guard, Request, SendError, TlsSetup, tls_config};
+use super::{Answer, ClientOptions, Failure, Guard, Head, Request, SendError, TlsSetup, tls_config};
 use crate::problem::{Problem, Problems};
 
 /// How we introduce ourselves.
@@ -21,16 +21,17 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone)]
 pub struct Client {
     inner: reqwest::Client,
-    guard: Option<Guard>,
-    no_roots: bool,
+    pub(super) guard: Option<Guard>,
+    pub(super) tls: TlsSetup,
+    pub(super) connect_timeout: Duration,
 }
 
 impl Client {
     /// Builds it; unreadable PEM files are problems at `place`.
     #[expect(clippy::disallowed_methods, reason = "this is the room that owns outgoing HTTP")]
     pub fn build(place: &str, options: &ClientOptions) -> Result<Self, Problems> {
-        let TlsSetup { config, no_roots } = tls_config(place, &options.tls)?;
-        let mut tls = Arc::unwrap_or_clone(config);
+        let setup = tls_config(place, &options.tls)?;
+        let mut tls = ClientConfig::clone(&setup.config);
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let inner = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
@@ -46,7 +47,7 @@ impl Client {
             .dns_resolver(GuardedResolver { guard: options.guard.clone() })
             .build()
             .map_err(|error| Problem::new(place, format!("no HTTP client can be made: {}", error.without_url())))?;
-        Ok(Self { inner, guard: options.guard.clone(), no_roots })
+        Ok(Self { inner, guard: options.guard.clone(), tls: setup, connect_timeout: options.connect_timeout })
     }
 
     /// Sends one request and reads its answer.
@@ -56,39 +57,39 @@ impl Client {
         if !request.body.is_empty() {
             out = out.body(request.body);
         }
-        let answer = out.send().await.map_err(SendError::sort)?;
-        let status = answer.status().as_u16();
-        read(answer, request.max_body).await.map_err(|error| SendError { status: Some(status), ..error })
+        let mut answer = out.send().await.map_err(SendError::sort)?;
+        let head = Head { status: answer.status().as_u16(), headers: std::mem::take(answer.headers_mut()) };
+        match read(answer, request.max_body).await {
+            Ok((body, cut)) => Ok(Answer { status: head.status, headers: head.headers, body, cut }),
+            Err(error) => Err(SendError { head: Some(Box::new(head)), ..SendError::sort(error) }),
+        }
     }
 
     /// What can be refused before anything is sent.
-    fn check(&self, url: &url::Url) -> Result<(), SendError> {
+    pub(super) fn check(&self, url: &url::Url) -> Result<(), SendError> {
         if let Some(guard) = &self.guard {
             guard
                 .check_host(url.host().as_ref())
                 .map_err(|blocked| SendError::new(Failure::BlockedAddress, blocked.to_string()))?;
         }
         match url.scheme() {
-            "https" if self.no_roots => Err(SendError::new(Failure::Tls, TlsSetup::NO_ROOTS)),
+            "https" if self.tls.no_roots => Err(SendError::new(Failure::Tls, TlsSetup::NO_ROOTS)),
             "http" | "https" => Ok(()),
             _ => Err(SendError::new(Failure::Connect, "only http:// and https:// can be called")),
         }
     }
 }
 
-/// Reads at most `max_body` bytes and lets go of the rest.
-async fn read(mut answer: reqwest::Response, max_body: usize) -> Result<Answer, SendError> {
-    let (status, headers) = (answer.status().as_u16(), std::mem::take(answer.headers_mut()));
+/// Reads at most `max_body` bytes and lets go of the rest; true if there was more.
+async fn read(mut answer: reqwest::Response, max_body: usize) -> Result<(Bytes, bool), reqwest::Error> {
     let mut body = BytesMut::new();
-    let mut cut = false;
-    while let Some(chunk) = answer.chunk().await.map_err(SendError::sort)? {
+    while let Some(chunk) = answer.chunk().await? {
         let room = max_body - body.len();
         if chunk.len() > room {
             body.extend_from_slice(&chunk[..room]); // room < chunk.len()
-            cut = true;
-            break;
+            return Ok((body.freeze(), true));
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status, headers, body: body.freeze(), cut })
+    Ok((body.freeze(), false))
 }

@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use reqwest::header::HeaderMap;
+
 use super::guard::Blocked;
 
 /// Why there is no answer.
@@ -29,14 +31,23 @@ pub struct SendError {
     pub failure: Failure,
     /// The sentence.
     pub detail: String,
-    /// The HTTP status, where the head of an answer had come and only its body did not arrive whole.
-    pub status: Option<u16>,
+    /// The head of the answer, where it had come and only the body did not arrive whole.
+    pub head: Option<Box<Head>>,
+}
+
+/// Status and headers of an answer.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// HTTP status.
+    pub status: u16,
+    /// Its headers.
+    pub headers: HeaderMap,
 }
 
 impl SendError {
     /// Nothing came.
     pub fn new(failure: Failure, detail: impl Into<String>) -> Self {
-        Self { failure, detail: detail.into(), status: None }
+        Self { failure, detail: detail.into(), head: None }
     }
 
     /// Sorts an error of the HTTP client.

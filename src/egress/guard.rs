@@ -1,7 +1,7 @@
 //! Which addresses may be called (SSRF guard), and the resolver that asks it.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -77,8 +77,9 @@ fn unwrapped(address: IpAddr) -> IpAddr {
     };
     match v6.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => address, // :: and ::1 are their own
-        [0, 0, 0, 0, 0, 0 | 0xffff, g, h] | [0, 0, 0, 0, 0xffff, 0, g, h] => low(g, h),
-        [0x64, 0xff9b, 0, 0, 0, 0, g, h] => low(g, h),
+        [0, 0, 0, 0, 0, 0 | 0xffff, g, h] | [0, 0, 0, 0, 0xffff, 0, g, h] | [0x64, 0xff9b, 0, 0, 0, 0, g, h] => {
+            low(g, h)
+        }
         [0x2002, b, c, ..] => low(b, c),
         _ => address,
     }
@@ -101,12 +102,11 @@ fn special_v4(address: Ipv4Addr) -> Option<&'static str> {
         [10, ..] | [172, 16..=31, ..] | [192, 168, ..] => "private",
         [169, 254, ..] => "link-local",
         [100, 64..=127, ..] => "shared (CGNAT)",
-        [192, 0, 0, _] | [192, 88, 99, _] => "reserved",
         [192, 0, 2, _] | [198, 51, 100, _] | [203, 0, 113, _] => "documentation",
         [198, 18..=19, ..] => "benchmark",
         [224..=239, ..] => "multicast",
         [255, 255, 255, 255] => "broadcast",
-        [240..=255, ..] => "reserved",
+        [192, 0, 0, _] | [192, 88, 99, _] | [240..=255, ..] => "reserved",
         _ => return None,
     })
 }
@@ -139,19 +139,26 @@ impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let guard = self.guard.clone();
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let mut refused = None;
-            let mut allowed = Vec::new();
-            for address in found {
-                match guard.as_ref().map_or(Ok(()), |guard| guard.check(address.ip())) {
-                    Ok(()) => allowed.push(address),
-                    Err(blocked) => refused = Some(blocked),
-                }
-            }
-            match refused {
-                Some(blocked) if allowed.is_empty() => Err(blocked.into()),
-                _ => Ok(Box::new(allowed.into_iter()) as Addrs),
-            }
+            let allowed = lookup(guard.as_ref(), name.as_str(), 0).await?;
+            Ok(Box::new(allowed.into_iter()) as Addrs)
         })
     }
 }
+
+/// The addresses of a name that may be called; the refusal where there are only others.
+pub(super) async fn lookup(guard: Option<&Guard>, host: &str, port: u16) -> Result<Vec<SocketAddr>, BoxError> {
+    let mut refused = None;
+    let mut allowed = Vec::new();
+    for address in tokio::net::lookup_host((host, port)).await? {
+        match guard.map_or(Ok(()), |guard| guard.check(address.ip())) {
+            Ok(()) => allowed.push(address),
+            Err(blocked) => refused = Some(blocked),
+        }
+    }
+    match refused {
+        Some(blocked) if allowed.is_empty() => Err(blocked.into()),
+        _ => Ok(allowed),
+    }
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -6,6 +6,7 @@
 mod client;
 mod failure;
 mod guard;
+mod probe;
 mod retry_after;
 mod tls;
 
@@ -18,7 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use client::Client;
-pub use failure::{Failure, SendError};
+pub use failure::{Failure, Head, SendError};
 pub use guard::Guard;
 pub use retry_after::{parse_retry_after, retry_after};
 pub use tls::{TlsSetup, install_tls, tls_config};

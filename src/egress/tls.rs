@@ -35,10 +35,10 @@ impl TlsSetup {
 pub fn tls_config(place: &str, files: &TlsFiles) -> Result<TlsSetup, Problems> {
     install_tls();
     let mut problems = Problems::new();
-    let mut roots = system_roots().clone();
+    let mut roots = Arc::clone(system_roots());
     if let Some(path) = &files.ca_file {
         for certificate in problems.collect(certificates(place, "ca_file", path)).unwrap_or_default() {
-            if let Err(error) = roots.add(certificate) {
+            if let Err(error) = Arc::make_mut(&mut roots).add(certificate) {
                 problems.push(Problem::new(place, format!("`ca_file` {}: {error}", path.display())));
             }
         }
@@ -59,13 +59,13 @@ pub fn tls_config(place: &str, files: &TlsFiles) -> Result<TlsSetup, Problems> {
     Ok(TlsSetup { config: Arc::new(config), no_roots })
 }
 
-/// The system's certificates (`SSL_CERT_FILE` is honoured), read once.
-fn system_roots() -> &'static RootCertStore {
-    static ROOTS: OnceLock<RootCertStore> = OnceLock::new();
+/// The system's certificates (`SSL_CERT_FILE` is honoured), read once and shared.
+fn system_roots() -> &'static Arc<RootCertStore> {
+    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     ROOTS.get_or_init(|| {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        roots
+        Arc::new(roots)
     })
 }
 
