@@ -355,9 +355,9 @@ pub trait Store: Send + Sync + 'static {
     /// Accepts many requests, in order; answers in the same order.
     ///
     /// In this order, for each: a known idempotency key is a duplicate of the scan it named, unless `first_sight`;
-    /// either way it is kept. A scan of the same
-    /// key that is followed is joined: its asks and labels grow, its deadline becomes the later one. One that
-    /// finished after `dedupe_since` makes it a duplicate, unless `force`. Else a new scan is followed, due now.
+    /// a key is kept either way. A scan of the same key that is followed is joined: its asks and labels grow, its
+    /// deadline becomes the later one. One that finished after `dedupe_since` makes it a duplicate, unless `force`.
+    /// Else a new scan is followed, due now.
     async fn accept(&self, requests: Vec<NewRequest>) -> Result<Vec<Accepted>>;
 
     /// Leases up to `limit` scans of `provider` that are due at `now`, most overdue first.
