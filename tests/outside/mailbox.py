@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import logging
 import socket
 import ssl
 import threading
@@ -14,6 +15,8 @@ from typing import Any, List
 import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
+
+logging.getLogger("mail.log").setLevel(logging.ERROR)  # it warns of an attribute that only it uses
 
 
 @dataclass(frozen=True)
