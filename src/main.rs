@@ -1,3 +1,7 @@
 //! The binary: hands over to [`scanbell::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    scanbell::cli::main()
+}

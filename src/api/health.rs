@@ -1,0 +1,55 @@
+//! Alive, ready, metrics.
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Api, Shared};
+
+/// One reason why scanbell is not ready.
+#[derive(Debug, Clone, Serialize)]
+pub struct NotReady {
+    /// `store`, `broker` or `provider`.
+    pub what: &'static str,
+    /// Which one, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// One sentence.
+    pub reason: String,
+}
+
+/// `GET /healthz`: the process answers.
+pub async fn alive() -> Response {
+    super::json(StatusCode::OK, &json!({"status": "alive"}))
+}
+
+/// `GET /readyz`: 200, or 503 with every reason.
+pub async fn ready(State(api): Shared) -> Response {
+    let reasons = reasons(&api).await;
+    let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    super::json(status, &json!({"ready": reasons.is_empty(), "reasons": reasons}))
+}
+
+async fn reasons(api: &Api) -> Vec<NotReady> {
+    let mut reasons = Vec::new();
+    if let Err(error) = api.store.ping().await {
+        reasons.push(NotReady { what: "store", name: None, reason: error.to_string() });
+    }
+    if let Some(reason) = api.broker.as_ref().and_then(crate::intake::amqp::Health::trouble) {
+        reasons.push(NotReady { what: "broker", name: None, reason });
+    }
+    for entry in &api.providers {
+        if let Some(paused) = entry.health.paused() {
+            let name = Some(entry.provider.name().to_owned());
+            reasons.push(NotReady { what: "provider", name, reason: paused.reason });
+        }
+    }
+    reasons
+}
+
+/// `GET /metrics`: Prometheus text.
+pub async fn metrics(State(api): Shared) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], api.metrics.render()).into_response()
+}

@@ -1,0 +1,81 @@
+//! What is done every now and then: gauges, retention.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::delivery::DeliveryState;
+use crate::store::SharedStore;
+use crate::telemetry::metrics;
+use crate::time::{Clock, until};
+
+/// Gauges are as old as this at most.
+const GAUGES_EVERY: Duration = Duration::from_secs(2);
+/// How often old scans are looked for.
+const PURGE_EVERY: Duration = Duration::from_secs(60);
+/// Scans deleted in one transaction: small, so that nobody waits for it.
+const PURGE_BATCH: usize = 200;
+/// Between two batches, so that the writer is never only purging.
+const PURGE_PAUSE: Duration = Duration::from_millis(50);
+
+/// Keeps the gauges of the store's rows and the recorder itself up to date.
+pub(super) async fn gauges(
+    store: SharedStore,
+    clock: Clock,
+    recorder: metrics::Handle,
+    names: Names,
+    stop: CancellationToken,
+) {
+    loop {
+        if let Ok(tallies) = store.tallies().await {
+            for provider in &names.providers {
+                metrics::scans_active(provider, tallies.scans_active.get(provider).copied().unwrap_or(0));
+            }
+            let kept = tallies.deliveries.keys().map(|(destination, _)| destination);
+            let mut destinations: Vec<&String> = names.destinations.iter().chain(kept).collect();
+            destinations.sort_unstable();
+            destinations.dedup();
+            for destination in destinations {
+                for state in DeliveryState::ALL {
+                    let count = tallies.deliveries.get(&(destination.clone(), state)).copied().unwrap_or(0);
+                    metrics::deliveries(destination, state.as_str(), count);
+                }
+                let oldest = tallies.oldest_pending.get(destination);
+                metrics::delivery_oldest(destination, oldest.map_or(Duration::ZERO, |at| until(*at, clock.now())));
+            }
+        }
+        recorder.upkeep();
+        tokio::select! {
+            () = tokio::time::sleep(GAUGES_EVERY) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// The configured names, so that their gauges exist before their first row.
+pub(super) struct Names {
+    pub(super) providers: Vec<String>,
+    pub(super) destinations: Vec<String>,
+}
+
+/// Deletes what is older than the retention, a little at a time.
+pub(super) async fn purge(store: SharedStore, clock: Clock, retention: Duration, stop: CancellationToken) {
+    loop {
+        let before = clock.now().checked_sub(retention).unwrap_or(crate::time::Timestamp::MIN);
+        let wait = match store.purge(before, PURGE_BATCH).await {
+            Ok(0) => PURGE_EVERY,
+            Ok(deleted) => {
+                tracing::debug!(deleted, "deleted scans older than the retention");
+                PURGE_PAUSE
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot delete old scans; trying again");
+                PURGE_EVERY
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Assembly: from a configuration to a plan (pure), from a plan to a running daemon, and its end.
+//!
+//! [`Plan::build`] connects to nothing; only [`run`] touches the world.
+
+mod drain;
+mod housekeeping;
+mod rules;
+mod run;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use drain::{Signals, Stop};
+pub use run::{Daemon, RunError, run};
+
+use crate::config::Config;
+use crate::destination::{Destination, Settings};
+use crate::domain::notification::WebhookFormat;
+use crate::problem::{Problem, Problems, did_you_mean};
+use crate::provider::{Profiles, Provider};
+use crate::render::{Renderer, Voice};
+use crate::routing::Router;
+
+/// Everything that a configuration describes, built and checked, nothing running.
+pub struct Plan {
+    /// What it was built from.
+    pub config: Config,
+    /// By name.
+    pub providers: BTreeMap<String, Arc<Provider>>,
+    /// By name.
+    pub destinations: BTreeMap<String, Arc<Destination>>,
+    /// Compiled templates.
+    pub renderer: Arc<Renderer>,
+    /// Compiled routes.
+    pub router: Arc<Router>,
+    /// What is allowed but unwise.
+    pub warnings: Vec<Problem>,
+}
+
+impl Plan {
+    /// Builds all of it, or says all that is wrong.
+    pub fn build(config: Config) -> Result<Self, Problems> {
+        let mut problems = Problems::new();
+        let profiles = problems.collect(Profiles::load(config.profiles.folder().as_deref()));
+        let providers = profiles.map(|profiles| providers(&config, &profiles, &mut problems)).unwrap_or_default();
+        let destinations = destinations(&config, &mut problems);
+        let names: Vec<String> = config.destinations.keys().cloned().collect();
+        let voices: Vec<Voice> = config.destinations.iter().map(|(name, settings)| voice(name, settings)).collect();
+        let folder = config.templates.folder();
+        let renderer = problems.collect(Renderer::build(folder.as_deref().map(Path::new), &voices));
+        let router = problems.collect(Router::build(&config.routes, &names));
+        if let Err(why) = crate::store::check_url(&config.store.url) {
+            problems.push(Problem::new("[store] url", why));
+        }
+        let warnings = providers
+            .values()
+            .flat_map(|provider: &Arc<Provider>| provider.warnings())
+            .chain(destinations.values().flat_map(|destination: &Arc<Destination>| destination.warnings()))
+            .collect();
+        match (renderer, router) {
+            (Some(renderer), Some(router)) if problems.is_empty() => Ok(Self {
+                config,
+                providers,
+                destinations,
+                renderer: Arc::new(renderer),
+                router: Arc::new(router),
+                warnings,
+            }),
+            _ => Err(problems),
+        }
+    }
+
+    /// The destination of that name.
+    pub fn destination(&self, name: &str) -> Result<&Arc<Destination>, Problem> {
+        self.destinations.get(name).ok_or_else(|| {
+            Problem::new("DESTINATION", format!("no destination `{name}` is configured"))
+                .hint(did_you_mean(name, self.destinations.keys().map(String::as_str)))
+        })
+    }
+
+    /// The provider of a request that names none.
+    pub fn default_provider(&self) -> Option<&str> {
+        match (&self.config.intake.default_provider, self.providers.len()) {
+            (Some(name), _) => Some(name),
+            (None, 1) => self.providers.keys().next().map(String::as_str),
+            (None, _) => None,
+        }
+    }
+}
+
+fn providers(config: &Config, profiles: &Profiles, problems: &mut Problems) -> BTreeMap<String, Arc<Provider>> {
+    config
+        .providers
+        .iter()
+        .filter_map(|(name, settings)| {
+            let provider = problems.collect(Provider::build(name, settings, profiles))?;
+            Some((name.clone(), Arc::new(provider)))
+        })
+        .collect()
+}
+
+fn destinations(config: &Config, problems: &mut Problems) -> BTreeMap<String, Arc<Destination>> {
+    config
+        .destinations
+        .iter()
+        .filter_map(|(name, settings)| {
+            let destination = problems.collect(Destination::build(name, settings))?;
+            Some((name.clone(), Arc::new(destination)))
+        })
+        .collect()
+}
+
+/// How a destination is spoken to: what rendering needs to know of its settings.
+fn voice(name: &str, settings: &Settings) -> Voice {
+    let name = name.to_owned();
+    match settings {
+        Settings::Slack(slack) => Voice {
+            name,
+            kind: settings.kind(),
+            format: WebhookFormat::default(),
+            template: slack.template.clone(),
+            channel: slack.channel.clone(),
+            mentions: slack.mentions.clone(),
+        },
+        Settings::Email(email) => Voice {
+            name,
+            kind: settings.kind(),
+            format: WebhookFormat::default(),
+            template: email.template.clone(),
+            channel: None,
+            mentions: Vec::new(),
+        },
+        Settings::Webhook(webhook) => Voice {
+            name,
+            kind: settings.kind(),
+            format: webhook.format,
+            template: webhook.template.clone(),
+            channel: None,
+            mentions: Vec::new(),
+        },
+    }
+}

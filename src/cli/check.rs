@@ -1,0 +1,59 @@
+//! `scanbell check`: every problem at once; with `--online` also whether everything answers.
+
+use super::args::CheckArgs;
+use super::failure::{Done, Failure};
+use super::print;
+use crate::app::Plan;
+use crate::intake::amqp;
+use crate::secret::redact_url;
+use crate::store;
+
+/// Runs the command on a plan that could be built: the problems of one that could not were shown already.
+pub async fn run(plan: &Plan, args: &CheckArgs) -> Done {
+    for warning in &plan.warnings {
+        eprintln!("warning: {warning}");
+    }
+    print::line(format!(
+        "The configuration is good: {}, {}, {}{}.",
+        counted(plan.providers.len(), "provider"),
+        counted(plan.destinations.len(), "destination"),
+        counted(plan.config.routes.len(), "route"),
+        if plan.config.amqp.is_some() { ", a broker" } else { ", no broker" },
+    ))?;
+    if args.online { online(plan).await } else { Ok(()) }
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+async fn online(plan: &Plan) -> Done {
+    let mut failed = 0;
+    let mut say = |what: &str, answer: Result<String, String>| {
+        let (mark, text) = match &answer {
+            Ok(text) => ("ok  ", text),
+            Err(text) => ("FAIL", text),
+        };
+        failed += u32::from(answer.is_err());
+        print::line(format!("{mark}  {what}: {}", print::clean(text)))
+    };
+    say("store", store::probe(&plan.config.store.url).await.map(|()| redact_store(&plan.config.store.url)).map_err(|e| e.to_string()))?;
+    if let Some(settings) = &plan.config.amqp {
+        say("broker", amqp::probe(settings).await.map_err(|error| error.to_string()))?;
+    }
+    for (name, provider) in &plan.providers {
+        say(&format!("provider {name}"), provider.probe().await)?;
+    }
+    for (name, destination) in &plan.destinations {
+        say(&format!("destination {name}"), destination.probe().await)?;
+    }
+    if failed == 0 {
+        return Ok(());
+    }
+    Err(Failure::Unreachable(format!("{} cannot be used", counted(failed as usize, "part"))))
+}
+
+/// A file's name is no secret; a server's URL may hold one.
+fn redact_store(url: &str) -> String {
+    if url.starts_with("sqlite:") { url.to_owned() } else { redact_url(url) }
+}
