@@ -1,0 +1,1 @@
+"""Drives the built `scanbell` as outsiders would: see `tests/outside.py`."""
