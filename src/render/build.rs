@@ -25,7 +25,7 @@ type Shelf = BTreeMap<Dialect, BTreeMap<String, Compiled>>;
 
 pub(super) fn build(dir: Option<&Path>, voices: &[Voice]) -> Result<Renderer, Problems> {
     let mut problems = Problems::new();
-    let sources = problems.collect(library::gather(dir)).unwrap_or_default();
+    let sources = library::gather(dir, &mut problems);
     let shelf = compile_all(&sources, &mut problems);
     for voice in voices {
         check_voice(voice, &sources, &mut problems);
