@@ -96,7 +96,7 @@ pub fn guide(world: &World) -> String {
          The last two digits of a scan ID say how it ends: {ends}; any other ends clean.\n\
          \n\
          scanbell submit {id}00                 ask for a threat\n\
-         curl {url}/_sim/received?kind=slack    who was told what (slack, webhook, email)\n\
+         curl '{url}/_sim/received?kind=slack'  who was told what (slack, webhook, email)\n\
          curl {url}/_sim/polls                  who was asked how often\n\
          curl -X PUT {url}/_sim/scans/sieve/{id}42 -d '{{\"preset\":\"threat\",\"after_ms\":5000}}'\n\
          curl -X PUT {url}/_sim/destinations/siem -d '{{\"answers\":[{{\"status\":503,\"repeat\":3}}]}}'\n",
