@@ -1,6 +1,30 @@
 //! `/_sim/…`: how somebody outside this process writes scripts and reads what happened.
 //!
 //! The same as the methods of `World`, as JSON. What cannot be read is answered 400 with one sentence.
+//!
+//! | request | what it does |
+//! |---|---|
+//! | `PUT /_sim/scans/{provider}/{id}` | a script for one scan; `?endpoint=results` for Enkrypt's `/results` alone |
+//! | `PUT /_sim/scans` | a script for all scans that have none |
+//! | `PUT /_sim/providers/{provider}` | answers of a whole provider, then normal again |
+//! | `PUT /_sim/destinations/{name}` | answers of a destination, then normal again |
+//! | `PUT /_sim/hooks/{name}` | `{"secrets":["whsec_…"]}`: signatures are checked with these |
+//! | `PUT /_sim/keys` | `{"sieve":["…"],"enkrypt":["…"],"refuse_with":403}`: accepted from now on |
+//! | `GET /_sim/received` | kept messages; `?kind=slack\|webhook\|email&name=…` |
+//! | `DELETE /_sim/received` | forgets them |
+//! | `GET /_sim/polls` | polls of each scan, with the last status |
+//! | `GET /_sim/arrivals` | when which `webhook-id` arrived |
+//! | `GET /_sim/summary` | counts |
+//!
+//! A script is `{"preset":"threat","after_ms":1500}`, `{"steps":[…]}` (also `answers`), or both. A step is one of
+//! `{"status":503,"headers":{…},"body":{…}}`, `{"status":…,"body_text":"…","content_type":"…"}`,
+//! `{"state":"clean","set":{"severity":"weird"},"unset":["isThreat"]}` (a reference body, edited), `{"hang_ms":…}`, or
+//! `{"special":"reset"}` (`drop`, `reset`, `reset-mid-body`, `truncated`, `garbage`, `drip`, `huge`, `huge-chunked`,
+//! `gzip-bomb`, `redirect`, with `bytes`, `every_ms`, `to`); each with `repeat`, `delay_ms` and, for SMTP, `at`
+//! (`connect`, `ehlo`, `auth`, `mail`, `rcpt`, `data`, `dot`).
+//!
+//! A destination's name: the last part of a Slack webhook's path, a Slack channel without `#`, a hook's name, a mail
+//! recipient's address, or `smtp` for the whole mail server.
 
 use std::collections::HashMap;
 use std::sync::Arc;

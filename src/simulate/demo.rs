@@ -51,19 +51,36 @@ pub fn cast() -> Vec<Scene> {
     ]
 }
 
-/// UUIDs, as both providers want them.
+/// UUIDs, as both providers want them. Their last digits say the same as the scripts, so that a person who copies one
+/// out of the demo meets the same end at `scanbell simulate`.
 const ID: [&str; 6] = [
-    "5ca17e57-0000-4000-8000-000000000001",
-    "5ca17e57-0000-4000-8000-000000000002",
-    "5ca17e57-0000-4000-8000-000000000003",
-    "5ca17e57-0000-4000-8000-000000000004",
-    "5ca17e57-0000-4000-8000-000000000005",
-    "5ca17e57-0000-4000-8000-000000000006",
+    "5ca17e57-de30-4000-8000-000000000000",
+    "5ca17e57-de30-4000-8000-000000000001",
+    "5ca17e57-de30-4000-8000-000000000003",
+    "5ca17e57-de30-4000-8000-000000000005",
+    "5ca17e57-de30-4000-8000-000000000006",
+    "5ca17e57-de30-4000-8000-000000000007",
 ];
 
 /// Writes the scripts of the whole cast into the world.
 pub fn stage(world: &World) {
     for scene in cast() {
         world.script(scene.provider, scene.scan_id, scene.script);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cast_has_six_scans_that_end_differently_and_whose_ids_say_how() {
+        let cast = cast();
+        assert_eq!(cast.len(), 6);
+        let outcomes: std::collections::BTreeSet<Outcome> = cast.iter().map(|scene| scene.outcome).collect();
+        assert_eq!(outcomes.len(), 4, "completed, failed, unsupported, timed out");
+        let said: Vec<&str> = cast.iter().map(|scene| Preset::of_id(scene.scan_id).as_str()).collect();
+        assert_eq!(said, ["threat", "clean", "failed", "unsupported", "running-forever", "flaky"]);
+        assert!(cast.iter().all(|scene| scene.scan_id.parse::<uuid::Uuid>().is_ok()));
     }
 }

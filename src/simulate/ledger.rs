@@ -22,7 +22,7 @@ pub enum Record {
 /// Bodies are kept up to this sum, in bytes.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 /// Times of arrival are kept for so many webhook ids.
-const MOST_ARRIVALS: usize = 1_000_000;
+const MOST_ARRIVALS: usize = 500_000;
 /// Names are counted one by one up to here.
 const MOST_NAMES: usize = 10_000;
 

@@ -33,7 +33,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use configuration::{HOOK_SECRET, MAIL_TO, configuration};
+pub use configuration::{HOOK_SECRET, MAIL_TO, configuration, guide};
 pub use ledger::{Arrival, Count, Envelope, Kind, Received, Record};
 pub use preset::{Preset, State};
 pub use scans::{Polls, Provider};
@@ -96,7 +96,7 @@ impl Default for Options {
             record: Record::All(10_000),
             scans_take: Duration::from_secs(1),
             usual: None,
-            most_scans: 1_000_000,
+            most_scans: 250_000,
             clock: Clock::real(),
         }
     }

@@ -77,7 +77,7 @@ const MOST_SCRIPTS: usize = 200_000;
 struct Entry {
     script: Script,
     cursor: Cursor,
-    results: Option<(Script, Cursor)>,
+    results: Option<Box<(Script, Cursor)>>,
     scripted: bool,
     polls: u64,
     last_status: u16,
@@ -139,8 +139,8 @@ impl Entry {
 
     fn turn(&mut self, results: bool, now: Timestamp) -> Option<Turn> {
         let created = *self.first.get_or_insert(now);
-        let (script, cursor) = match (&mut self.results, results) {
-            (Some((script, cursor)), true) => (&*script, cursor),
+        let (script, cursor) = match &mut self.results {
+            Some(own) if results => (&own.0, &mut own.1),
             _ => (&self.script, &mut self.cursor),
         };
         let step = script.next(cursor, now)?;
@@ -196,7 +196,7 @@ impl Scans {
     /// Gives Enkrypt's `/results` of a scan a script of its own; false when there are too many.
     pub(super) fn script_results(&mut self, scan_id: &str, script: Script, now: Timestamp) -> bool {
         let Some(entry) = self.scripted_entry(Provider::Enkrypt, scan_id, now) else { return false };
-        entry.results = Some((script, Cursor::default()));
+        entry.results = Some(Box::new((script, Cursor::default())));
         true
     }
 

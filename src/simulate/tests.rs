@@ -1,6 +1,7 @@
 //! The world over real sockets, as a stranger's client sees it.
 
 mod client;
+mod clients;
 mod http;
 mod mail;
 

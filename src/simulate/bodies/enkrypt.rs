@@ -40,7 +40,7 @@ pub(in crate::simulate) fn results(state: State, subject: Subject<'_>) -> Refere
     }
     let seed = Seed::of(subject.scan_id);
     let mut body = job(state, &seed, subject);
-    if state.is_completed() && state != State::NoVerdict {
+    if state.is_completed() {
         super::edit_with(&mut body, json!({ "complete_result": complete_result(state, &seed) }));
     }
     Reference { status: 200, headers: mirrored(state, &seed), body }
@@ -125,15 +125,17 @@ fn mirrored(state: State, seed: &Seed) -> Vec<(String, String)> {
 fn complete_result(state: State, seed: &Seed) -> Value {
     let found = vulnerabilities(state, seed);
     let severity = match state {
-        State::Clean => "None",
-        State::Suspicious => "Medium",
-        State::Hostile => "Critical",
-        _ => seed.pick(10, &["High", "Critical"]).unwrap_or("High"),
+        State::NoVerdict => None,
+        State::Clean => Some("None"),
+        State::Suspicious => Some("Medium"),
+        State::Hostile => Some("Critical"),
+        _ => seed.pick(10, &["High", "Critical"]),
     };
+    let total = (state != State::NoVerdict).then_some(found.len());
     let tools: Vec<Value> =
         tools(state, seed).iter().map(|name| json!({ "tool_name": name, "scan_status": "success" })).collect();
     json!({
-        "scan_metadata": { "overall_severity": severity, "total_vulnerabilities": found.len() },
+        "scan_metadata": { "overall_severity": severity, "total_vulnerabilities": total },
         "tools_scanned": tools,
         "vulnerabilities": found,
     })
