@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::domain::report::Severity;
+use crate::simulate::Preset;
 use crate::time::Span;
 
 /// Follows security scans by ID and tells Slack, e-mail and webhooks what came out.
@@ -290,6 +291,15 @@ pub struct SimulateArgs {
     /// Address of the simulated mail server [default: port 2525 beside --listen]
     #[arg(long, value_name = "ADDR")]
     pub smtp: Option<std::net::SocketAddr>,
+    /// How long a scan takes from its first poll
+    #[arg(long, default_value = "1s", value_name = "DURATION", value_parser = Span::parse)]
+    pub takes: Span,
+    /// How every scan ends [default: as the end of its ID says]
+    #[arg(long, value_name = "PRESET", value_parser = Preset::parse)]
+    pub usual: Option<Preset>,
+    /// Count what arrives instead of keeping it (for load runs)
+    #[arg(long)]
+    pub count_only: bool,
 }
 
 /// `scanbell demo`

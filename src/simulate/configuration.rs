@@ -13,7 +13,7 @@ pub const MAIL_TO: &str = "oncall@example.com";
 pub fn configuration(world: &World) -> String {
     let (url, smtp, key) = (world.url(), world.smtp_url(), "simulated");
     format!(
-        r##"# For `scanbell run --config FILE` against the simulator that printed this.
+        r#"# For `scanbell run --config FILE` against the simulator that printed this.
 
 [store]
 url = "sqlite:scanbell-simulated.db"
@@ -55,6 +55,6 @@ to = ["secops", "oncall"]
 [[routes]]
 name = "everything to the SIEM"
 to = ["siem"]
-"##
+"#
     )
 }

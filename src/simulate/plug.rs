@@ -115,25 +115,28 @@ impl Line {
         }
         Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
     }
+
+    /// Somebody who neither reads nor writes must not keep the world from ending.
+    fn unless_cut<T>(&mut self, cx: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match done {
+            Poll::Pending => self.cut.as_mut().poll(cx).map(|()| Err(io::ErrorKind::ConnectionAborted.into())),
+            done @ Poll::Ready(_) => done,
+        }
+    }
 }
 
 impl AsyncRead for Line {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match Pin::new(&mut self.stream).poll_read(cx, buf) {
-            Poll::Pending => self.cut.as_mut().poll(cx).map(|()| Err(io::ErrorKind::ConnectionAborted.into())),
-            ready => ready,
-        }
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.unless_cut(cx, read)
     }
 }
 
 impl AsyncWrite for Line {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.condemned(cx))?;
-        match Pin::new(&mut self.stream).poll_write(cx, buf) {
-            // Somebody who does not read must not keep us from ending.
-            Poll::Pending => self.cut.as_mut().poll(cx).map(|()| Err(io::ErrorKind::ConnectionAborted.into())),
-            ready => ready,
-        }
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.unless_cut(cx, written)
     }
 
     fn poll_write_vectored(
@@ -142,10 +145,8 @@ impl AsyncWrite for Line {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.condemned(cx))?;
-        match Pin::new(&mut self.stream).poll_write_vectored(cx, bufs) {
-            Poll::Pending => self.cut.as_mut().poll(cx).map(|()| Err(io::ErrorKind::ConnectionAborted.into())),
-            ready => ready,
-        }
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.unless_cut(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
+pub use super::recorder::{Handle, install};
+
 /// One request was accepted (`following`, `joined`, `duplicate`) or refused (the reason).
 pub fn request(source: &'static str, result: &'static str) {
     counter!("scanbell_requests_total", "source" => source, "result" => result).increment(1);
@@ -69,6 +71,29 @@ pub fn amqp_connected(connected: bool) {
 /// A template failed and the built-in plain message went out instead.
 pub fn template_fallback(destination: &str) {
     counter!("scanbell_template_fallbacks_total", "destination" => destination.to_owned()).increment(1);
+}
+
+/// Sets to zero what an alert may look at before anything has happened; the broker's gauge only with a broker.
+pub fn start<'a>(
+    providers: impl IntoIterator<Item = &'a str>,
+    destinations: impl IntoIterator<Item = &'a str>,
+    broker: bool,
+) {
+    for provider in providers {
+        scans_active(provider, 0);
+        provider_paused(provider, false);
+    }
+    for destination in destinations {
+        destination_failing(destination, false);
+        delivery_oldest(destination, Duration::ZERO);
+        for state in ["pending", "delivered", "dead", "suppressed"] {
+            deliveries(destination, state, 0);
+        }
+        counter!("scanbell_template_fallbacks_total", "destination" => destination.to_owned()).absolute(0);
+    }
+    if broker {
+        amqp_connected(false);
+    }
 }
 
 /// Says once what each metric means.

@@ -77,7 +77,7 @@ pub(super) fn edit(body: &mut Value, set: &Map<String, Value>, unset: &[String])
             _ => drop(fields.insert(name.clone(), value.clone())),
         }
     }
-    unset.iter().for_each(|name| drop(fields.remove(name)));
+    fields.retain(|name, _| !unset.contains(name));
 }
 
 /// Merges the fields of `set`, if it is an object.

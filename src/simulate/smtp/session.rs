@@ -283,8 +283,9 @@ fn flow(fault: Fault) -> Flow {
 
 fn refusal(code: u16, body: &Body) -> String {
     match body {
-        Body::Text { text, .. } => format!("{code} {}", text.replace(['\r', '\n'], " ")),
-        Body::Json(serde_json::Value::String(text)) => format!("{code} {}", text.replace(['\r', '\n'], " ")),
+        Body::Text { text, .. } | Body::Json(serde_json::Value::String(text)) => {
+            format!("{code} {}", text.replace(['\r', '\n'], " "))
+        }
         _ => format!("{code} {}.0.0 simulated refusal", code / 100),
     }
 }

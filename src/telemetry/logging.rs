@@ -1,0 +1,240 @@
+//! Logs on standard error: one line per event, for people or for collectors.
+//!
+//! `RUST_LOG` is not read: the configuration's `[log] filter` is the one place. What other crates tell is kept at
+//! `warn` unless the filter names them. A line end inside a value is written as `\n`, so that no ID and no answer
+//! of a provider can forge a line.
+
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tracing::Subscriber;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::fmt::{MakeWriter, layer};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, registry};
+
+use crate::problem::{Problem, did_you_mean};
+use crate::time::Clock;
+
+/// How a line of the log is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// The words for how much is told.
+const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
+
+/// Crates that tell more than an operator asked for.
+const NOISY: [&str; 11] = [
+    "hyper",
+    "hyper_util",
+    "h2",
+    "lapin",
+    "amq_protocol",
+    "rustls",
+    "reqwest",
+    "lettre",
+    "tower_http",
+    "handlebars",
+    "tungstenite",
+];
+
+/// Starts logging to standard error. In a process that logs already (a test) nothing changes.
+pub fn init_logging(format: LogFormat, filter: &str) -> Result<(), Problem> {
+    let filter = parse(filter).map_err(|(fact, hint)| Problem::new("[log] filter", fact).hint(hint))?;
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let _already = subscriber(format, filter, io::stderr, colours).try_init();
+    Ok(())
+}
+
+/// Whether `filter` can be used; `place` is where it was written.
+pub fn check_filter(filter: &str, place: &str) -> Result<(), Problem> {
+    parse(filter).map(|_| ()).map_err(|(fact, hint)| Problem::new(place, fact).hint(hint))
+}
+
+/// The filter with the noisy crates kept down, or fact and way out.
+fn parse(filter: &str) -> Result<EnvFilter, (String, String)> {
+    let write_it = "write it like \"info\" or \"info,scanbell::deliver=debug\"".to_owned();
+    let parts: Vec<&str> = filter.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() {
+        return Err(("the filter is empty".to_owned(), write_it));
+    }
+    // The parser would take `inof` for the name of a crate, and then nothing would be logged at all.
+    if let Some(word) = parts.iter().find(|part| is_bare(part) && !is_level(part)) {
+        let hint = format!("{}; for a part of the program write `{word}=debug`", did_you_mean(word, LEVELS));
+        return Err((format!("`{word}` is not a level"), hint));
+    }
+    let parsed = EnvFilter::builder().with_regex(false).parse(filter);
+    let parsed = parsed.map_err(|_| ("this is not a log filter".to_owned(), write_it))?;
+    Ok(quieted(parsed, filter))
+}
+
+fn is_bare(part: &str) -> bool {
+    !part.contains(['=', '[']) && !part.contains("::")
+}
+
+fn is_level(word: &str) -> bool {
+    LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word))
+}
+
+fn quieted(mut filter: EnvFilter, text: &str) -> EnvFilter {
+    let tells_more_than_warnings = filter.max_level_hint().is_none_or(|level| level > LevelFilter::WARN);
+    if tells_more_than_warnings {
+        for name in NOISY.iter().filter(|name| !text.contains(**name)) {
+            if let Ok(directive) = format!("{name}=warn").parse() {
+                filter = filter.add_directive(directive);
+            }
+        }
+    }
+    filter
+}
+
+fn subscriber<W>(format: LogFormat, filter: EnvFilter, writer: W, colours: bool) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    // A closed standard error must not bring the daemon down: failed writes are not reported to it either.
+    let base = layer().with_timer(Now).log_internal_errors(false);
+    let output = match format {
+        LogFormat::Text => base.with_ansi(colours).with_writer(OneLine(writer)).compact().boxed(),
+        LogFormat::Json => base.with_ansi(false).with_writer(writer).json().flatten_event(true).boxed(),
+    };
+    registry().with(filter).with(output)
+}
+
+/// The time in milliseconds; more digits help nobody.
+struct Now;
+
+impl FormatTime for Now {
+    fn format_time(&self, w: &mut Writer<'_>) -> fmt::Result {
+        write!(w, "{:.3}", Clock::real().now())
+    }
+}
+
+/// Keeps an event on its line.
+struct OneLine<W>(W);
+
+struct OneLineWriter<T>(T);
+
+impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for OneLine<W> {
+    type Writer = OneLineWriter<W::Writer>;
+
+    fn make_writer(&'w self) -> Self::Writer {
+        OneLineWriter(self.0.make_writer())
+    }
+}
+
+impl<T: Write> Write for OneLineWriter<T> {
+    /// An event comes in one piece, its own line end last.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let (text, end) = match event.split_last() {
+            Some((b'\n', text)) => (text, &b"\n"[..]),
+            _ => (event, &b""[..]),
+        };
+        let mut line = Vec::with_capacity(event.len());
+        for byte in text {
+            match byte {
+                b'\n' => line.extend_from_slice(b"\\n"),
+                b'\r' => line.extend_from_slice(b"\\r"),
+                other => line.push(*other),
+            }
+        }
+        line.extend_from_slice(end);
+        self.0.write_all(&line)?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: LogFormat, filter: &str, events: impl FnOnce()) -> String {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let subscriber = subscriber(format, parse(filter).unwrap(), move || writer.clone(), false);
+        tracing::subscriber::with_default(subscriber, events);
+        let bytes = kept.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_hostile_value_stays_on_its_line_and_writes_no_escape() {
+        let text = logged(LogFormat::Text, "info", || {
+            tracing::info!(scan.id = %"x\n2026-01-01 ERROR forged\r\u{1b}[31m", "scan finished");
+        });
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.contains("scan finished scan.id=x\\n2026-01-01 ERROR forged\\r"), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn json_lines_carry_the_dotted_fields_at_the_top() {
+        let text = logged(LogFormat::Json, "info", || tracing::warn!(provider.name = "sieve", "paused"));
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["provider.name"], "sieve");
+        assert_eq!(line["message"], "paused");
+        assert_eq!(line["level"], "WARN");
+    }
+
+    #[test]
+    fn other_crates_are_kept_at_warn_unless_the_filter_names_them() {
+        let noise = || {
+            tracing::debug!(target: "hyper::proto", "noise");
+            tracing::warn!(target: "lapin", "trouble");
+            tracing::debug!(target: "scanbell::watch", "decision");
+        };
+        let text = logged(LogFormat::Text, "debug", noise);
+        assert!(!text.contains("noise") && text.contains("trouble") && text.contains("decision"), "{text}");
+        assert!(logged(LogFormat::Text, "info,hyper=debug", noise).contains("noise"));
+        assert_eq!(logged(LogFormat::Text, "off", noise), "");
+        assert_eq!(logged(LogFormat::Text, "error", noise), "");
+    }
+
+    #[test]
+    fn a_mistyped_level_is_a_problem_and_not_silence() {
+        let said = |filter| check_filter(filter, "a.toml:3: [log] filter").unwrap_err().to_string();
+        insta::assert_snapshot!(said("inof"), @r"
+        a.toml:3: [log] filter: `inof` is not a level
+            did you mean `info`? known: debug, error, info, off, trace, warn; for a part of the program write `inof=debug`
+        ");
+        insta::assert_snapshot!(said("scanbell=loud"), @r#"
+        a.toml:3: [log] filter: this is not a log filter
+            write it like "info" or "info,scanbell::deliver=debug"
+        "#);
+        assert!(said(" ").contains("empty"));
+        for good in ["info", "WARN", "scanbell=debug", "info,scanbell::deliver=trace", "off"] {
+            check_filter(good, "").unwrap();
+        }
+    }
+}
