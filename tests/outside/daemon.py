@@ -1,14 +1,13 @@
 """The built binary: its commands, its daemon, its HTTP."""
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
 import signal
 import subprocess
-import urllib.error
 import urllib.parse
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
@@ -106,13 +105,11 @@ class Api:
         if token is not None:
             named["Authorization"] = f"Bearer {token or self.token}"
         data = body.encode() if isinstance(body, str) else body
-        request = urllib.request.Request(self.url + path, data=data, headers=named, method=method)
+        connection = http.client.HTTPConnection(urllib.parse.urlsplit(self.url).netloc, timeout=30)
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return Response(answer.status, lower(answer.headers), answer.read())
-        except urllib.error.HTTPError as answer:
-            with answer:
-                return Response(answer.code, lower(answer.headers), answer.read())
+            return exchange(connection, method, urllib.parse.urlsplit(self.url).path + path, data, named)
+        finally:
+            connection.close()
 
     def get(self, path: str, **query: Any) -> Response:
         """`GET` with query parameters."""
@@ -137,6 +134,19 @@ class Api:
         text = self.get("/metrics").must(200).body.decode()
         line = re.compile(rf"^{name}(?:\{{(.*)\}})? (\S+)$", re.MULTILINE)
         return [(dict(re.findall(r'(\w+)="([^"]*)"', found or "")), float(value)) for found, value in line.findall(text)]
+
+
+def exchange(
+    connection: http.client.HTTPConnection, method: str, path: str, body: Optional[bytes], headers: Mapping[str, str]
+) -> Response:
+    """One request and its answer; a server may answer and close before it has read all of a large body."""
+    try:
+        connection.request(method, path or "/", body, dict(headers))
+    except (BrokenPipeError, ConnectionResetError):
+        if connection.sock is None:
+            raise
+    answer = connection.getresponse()
+    return Response(answer.status, lower(answer.headers), answer.read())
 
 
 def lower(headers: Any) -> Dict[str, str]:
@@ -170,7 +180,7 @@ class Daemon:
         holds(code is None, f"the daemon ended with exit code {code}:\n{self.last_words()}")
         try:
             return self.api.call("GET", path, token=None).status == 200
-        except (urllib.error.URLError, ConnectionError):
+        except (ConnectionError, http.client.HTTPException, TimeoutError):
             return False
 
     def stop(self, with_signal: signal.Signals = signal.SIGTERM, within: float = 40.0) -> int:

@@ -49,7 +49,7 @@ def case(name: str, **kind: bool) -> Callable[[Callable[[Any], None]], Callable[
     return register
 
 
-def eventually(what: str, probe: Callable[[], T], within: float = SOON) -> T:
+def eventually(what: str, probe: Callable[[], Optional[T]], within: float = SOON) -> T:
     """The first truthy answer of `probe`; fails after `within` seconds with `what` and the last answer."""
     end = time.monotonic() + within
     while True:
