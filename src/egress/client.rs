@@ -1,0 +1,95 @@
+//! The client itself: one request out, one bounded answer in.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::redirect;
+use rustls::ClientConfig;
+
+use super::guard::GuardedResolver;
+use super::{Answer, ClientOptions, Failure, Guard, Head, Request, SendError, TlsSetup, tls_config};
+use crate::problem::{Problem, Problems};
+
+/// How we introduce ourselves.
+const USER_AGENT: &str = concat!("scanbell/", env!("CARGO_PKG_VERSION"));
+/// Idle connections are closed before most servers and balancers close them on us (60 s and up).
+const POOL_IDLE: Duration = Duration::from_secs(50);
+/// Finds connections that a firewall forgot.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// A client of one destination or provider: its own connections, its own rules.
+#[derive(Debug, Clone)]
+pub struct Client {
+    inner: reqwest::Client,
+    pub(super) guard: Option<Guard>,
+    pub(super) tls: TlsSetup,
+    pub(super) connect_timeout: Duration,
+}
+
+impl Client {
+    /// Builds it; unreadable PEM files are problems at `place`.
+    #[expect(clippy::disallowed_methods, reason = "this is the room that owns outgoing HTTP")]
+    pub fn build(place: &str, options: &ClientOptions) -> Result<Self, Problems> {
+        let setup = tls_config(place, &options.tls)?;
+        let mut tls = ClientConfig::clone(&setup.config);
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let inner = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .user_agent(USER_AGENT)
+            .redirect(redirect::Policy::none())
+            .no_proxy() // a proxy would resolve names behind the guard's back
+            .referer(false)
+            .retry(reqwest::retry::never()) // retries are durable and counted, never silent
+            .connect_timeout(options.connect_timeout)
+            .timeout(options.total_timeout)
+            .pool_idle_timeout(POOL_IDLE)
+            .tcp_keepalive(KEEPALIVE)
+            .dns_resolver(GuardedResolver { guard: options.guard.clone() })
+            .build()
+            .map_err(|error| Problem::new(place, format!("no HTTP client can be made: {}", error.without_url())))?;
+        Ok(Self { inner, guard: options.guard.clone(), tls: setup, connect_timeout: options.connect_timeout })
+    }
+
+    /// Sends one request and reads its answer.
+    pub async fn send(&self, request: Request) -> Result<Answer, SendError> {
+        self.check(&request.url)?;
+        let mut out = self.inner.request(request.method, request.url).headers(request.headers);
+        if !request.body.is_empty() {
+            out = out.body(request.body);
+        }
+        let mut answer = out.send().await.map_err(SendError::sort)?;
+        let head = Head { status: answer.status().as_u16(), headers: std::mem::take(answer.headers_mut()) };
+        match read(answer, request.max_body).await {
+            Ok((body, cut)) => Ok(Answer { status: head.status, headers: head.headers, body, cut }),
+            Err(error) => Err(SendError { head: Some(Box::new(head)), ..SendError::sort(error) }),
+        }
+    }
+
+    /// What can be refused before anything is sent.
+    pub(super) fn check(&self, url: &url::Url) -> Result<(), SendError> {
+        if let Some(guard) = &self.guard {
+            guard
+                .check_host(url.host().as_ref())
+                .map_err(|blocked| SendError::new(Failure::BlockedAddress, blocked.to_string()))?;
+        }
+        match url.scheme() {
+            "https" if self.tls.no_roots => Err(SendError::new(Failure::Tls, TlsSetup::NO_ROOTS)),
+            "http" | "https" => Ok(()),
+            _ => Err(SendError::new(Failure::Connect, "only http:// and https:// can be called")),
+        }
+    }
+}
+
+/// Reads at most `max_body` bytes and lets go of the rest; true if there was more.
+async fn read(mut answer: reqwest::Response, max_body: usize) -> Result<(Bytes, bool), reqwest::Error> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = answer.chunk().await? {
+        let room = max_body - body.len();
+        if chunk.len() > room {
+            body.extend_from_slice(&chunk[..room]); // room < chunk.len()
+            return Ok((body.freeze(), true));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok((body.freeze(), false))
+}

@@ -1,0 +1,36 @@
+//! Whether a URL's server can be reached: name, connection and TLS, without a request.
+
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::guard::{Blocked, lookup};
+use super::{Client, Failure, SendError};
+
+impl Client {
+    /// Connects as for a request, guard and TLS included, sends nothing, and hangs up.
+    pub async fn probe(&self, url: &url::Url) -> Result<(), SendError> {
+        self.check(url)?;
+        let late = |_| SendError::new(Failure::Connect, "no connection in time");
+        tokio::time::timeout(self.connect_timeout, self.handshake(url)).await.map_err(late)?
+    }
+
+    async fn handshake(&self, url: &url::Url) -> Result<(), SendError> {
+        // Brackets are how a URL writes an IPv6 address; nobody else does.
+        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let port = url.port_or_known_default().unwrap_or(443);
+        let addresses = lookup(self.guard.as_ref(), host, port).await.map_err(|error| {
+            let failure = if error.is::<Blocked>() { Failure::BlockedAddress } else { Failure::Connect };
+            SendError::new(failure, error.to_string())
+        })?;
+        let refused = |error: std::io::Error| SendError::new(Failure::Connect, format!("no connection: {error}"));
+        let socket = TcpStream::connect(addresses.as_slice()).await.map_err(refused)?;
+        if url.scheme() == "https" {
+            let failed = |what: String| SendError::new(Failure::Tls, format!("TLS failed: {what}"));
+            let name = ServerName::try_from(host.to_owned()).map_err(|error| failed(error.to_string()))?;
+            let connector = TlsConnector::from(self.tls.config.clone());
+            connector.connect(name, socket).await.map_err(|error| failed(error.to_string()))?;
+        }
+        Ok(())
+    }
+}
