@@ -33,10 +33,11 @@ pub use schema::schema;
 pub use settings::{Intake, Listen, Log, Operator, Profiles, Report, Server, Shutdown, Size, Store, Templates};
 
 use fault::{Path, Step, keys};
-use placeholder::{amqp, destination, provider, routing};
+use placeholder::{amqp, routing};
 use section::Reader;
 
 use crate::problem::{Problem, Problems, did_you_mean};
+use crate::{destination, provider};
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, Default)]

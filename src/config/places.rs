@@ -57,13 +57,44 @@ impl Places {
             let inside = if exact || path.is_empty() { String::new() } else { format!(": {}", spelled(path)) };
             return format!("environment {variable}{inside}");
         }
-        let line = path.get(..self.deepest_line(path)).and_then(|known| self.lines.get(known));
+        let line = path.get(..self.deepest(path)).and_then(|known| self.lines.get(known));
         let source = match (&self.file, line) {
             (Some(file), Some(line)) => format!("{}:{line}", file.display()),
             (Some(file), None) => file.display().to_string(),
             (None, _) => "configuration".to_owned(),
         };
         if path.is_empty() { source } else { format!("{source}: {}", spelled(path)) }
+    }
+
+    /// The problems of another room, which knows its table but not where that was written: `[destinations.siem]`
+    /// becomes `app.toml:31: [destinations.siem]`; a fact that begins with a `` `key` `` gets the line of that key.
+    pub fn located(&self, problems: &Problems) -> Problems {
+        let mut located = Problems::new();
+        for problem in problems {
+            located.push(self.located_one(problem.clone()));
+        }
+        located
+    }
+
+    /// [`Places::located`] for one, which may be a warning.
+    pub fn located_one(&self, problem: Problem) -> Problem {
+        let Some((mut path, rest)) = table_of(&problem.place) else { return problem };
+        let table = spelled(&path);
+        let key = problem.fact.strip_prefix('`').and_then(|fact| fact.split_once('`')).map_or("", |(key, _)| key);
+        let depth = path.len();
+        path.extend(key.split('.').filter(|step| !step.is_empty()).map(|step| Step::Key(step.to_owned())));
+        path.truncate(self.deepest(&path).max(depth));
+        let place = match (
+            self.variable(&path),
+            &self.file,
+            self.lines.get(path.get(..self.deepest(&path)).unwrap_or_default()),
+        ) {
+            (Some(variable), ..) => format!("environment {variable}: {table}{rest}"),
+            (None, Some(file), Some(line)) => format!("{}:{line}: {table}{rest}", file.display()),
+            (None, Some(file), None) => format!("{}: {table}{rest}", file.display()),
+            (None, None, _) => return problem,
+        };
+        Problem { place, ..problem }
     }
 
     /// In the order of the file; what is not in it comes last.
@@ -98,7 +129,7 @@ impl Places {
     }
 
     /// How many steps of the path are written in the file.
-    fn deepest_line(&self, path: &[Step]) -> usize {
+    fn deepest(&self, path: &[Step]) -> usize {
         (1..=path.len()).rev().find(|len| path.get(..*len).is_some_and(|p| self.lines.contains_key(p))).unwrap_or(0)
     }
 }
@@ -116,6 +147,21 @@ fn spelled(path: &[Step]) -> String {
         Some(rest) if !rest.is_empty() => format!("{table} {}", rest.join(".")),
         _ => table,
     }
+}
+
+/// `[destinations.siem] rest` or `[[routes]] 2 rest` as a path and the rest.
+fn table_of(place: &str) -> Option<(Path, &str)> {
+    if let Some(rest) = place.strip_prefix("[[") {
+        let (list, rest) = rest.split_once("]]")?;
+        let number = rest.trim_start();
+        let digits = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
+        let (number, rest) = number.split_at(digits);
+        let index = number.parse::<usize>().ok()?.checked_sub(1)?;
+        return Some((vec![Step::Key(list.to_owned()), Step::Index(index)], rest));
+    }
+    let (table, rest) = place.strip_prefix('[')?.split_once(']')?;
+    let named = table.split_once('.').filter(|(map, _)| NAMED.contains(map));
+    Some((named.map_or_else(|| keys(&[table]), |(map, name)| keys(&[map, name])), rest))
 }
 
 fn step_text(step: &Step) -> String {

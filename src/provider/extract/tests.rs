@@ -124,16 +124,13 @@ fn the_subject_of_a_hosted_scan_is_its_endpoint() {
 
 #[test]
 fn enkrypt_findings_are_read_where_they_can_be_and_left_out_where_not() {
-    let list = json!([{"name": "Tool poisoning", "severity": "High", "tool_name": "fetch"}, "plain", {"x": 1}, 7, null]);
+    let list =
+        json!([{"name": "Tool poisoning", "severity": "High", "tool_name": "fetch"}, "plain", {"x": 1}, 7, null]);
     let found = extract("enkrypt", &with(ENKRYPT_BODY, "/complete_result/vulnerabilities", list)).findings;
     assert_eq!(found.len(), 2);
     assert_eq!(
         found[0],
-        Finding {
-            title: Some("Tool poisoning".into()),
-            severity: Severity::High,
-            location: Some("fetch".into())
-        }
+        Finding { title: Some("Tool poisoning".into()), severity: Severity::High, location: Some("fetch".into()) }
     );
     assert_eq!(found[1].title.as_deref(), Some("plain"));
 }
