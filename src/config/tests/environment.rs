@@ -139,7 +139,9 @@ fn problems_name_the_variable_and_never_its_value() {
     environment SCANBELL_DESTINATIONS__MY_SIEM__ALLOW_CIDRS: [destinations.my-SIEM] allow_cidrs.1: invalid IP address syntax
         config/default.toml shows how `allow_cidrs` is written
     environment SCANBELL_DESTINATIONS__MY_SIEM__HEADERS: [destinations.my-SIEM] headers.X-A: must be text
+        put it in quotes: "…"
     environment SCANBELL_DESTINATIONS__MY_SIEM__LIMITS: must be a table
+        write it like { key = "value" }
     environment SCANBELL_DESTINATIONS__MY_SIEM__RETRY: [destinations.my-SIEM] retry.first: the value is not a duration
         write it like "200ms", "90s", "30m" or "3d"
     environment SCANBELL_DESTINATIONS__NEW__KIND: unknown kind of destination
