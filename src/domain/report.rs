@@ -256,4 +256,31 @@ impl Report {
             raw_omitted,
         }
     }
+
+    /// A copy that leaves `raw` behind: `raw` can be large and few readers look at it.
+    pub fn without_raw(&self) -> Self {
+        Self {
+            id: self.id,
+            provider: self.provider.clone(),
+            scan_id: self.scan_id.clone(),
+            outcome: self.outcome,
+            status: self.status.clone(),
+            verdict: self.verdict,
+            severity: self.severity,
+            score: self.score,
+            confidence: self.confidence,
+            subject: self.subject.clone(),
+            counts: self.counts.clone(),
+            classes: self.classes.clone(),
+            findings: self.findings.clone(),
+            error: self.error.clone(),
+            link: self.link.clone(),
+            labels: self.labels.clone(),
+            requested_at: self.requested_at,
+            finished_at: self.finished_at,
+            polls: self.polls,
+            raw: None,
+            raw_omitted: self.raw_omitted,
+        }
+    }
 }
