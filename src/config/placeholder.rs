@@ -6,20 +6,6 @@ use serde::Deserialize;
 
 use crate::secret::SecretString;
 
-pub mod routing {
-    use super::*;
-    #[derive(Debug, Clone, Deserialize, JsonSchema)]
-    #[serde(deny_unknown_fields)]
-    pub struct RouteSettings {
-        #[serde(default)]
-        pub name: String,
-        pub when: Option<String>,
-        pub to: Vec<String>,
-        #[serde(default)]
-        pub stop: bool,
-    }
-}
-
 pub mod amqp {
     use super::*;
     #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -31,8 +17,11 @@ pub mod amqp {
         pub queue: String,
         pub queue_type: QueueType,
         pub declare: bool,
-        pub dead_letter_queue: String,
+        pub dead_letter_queue: Option<String>,
         pub prefetch: u16,
+        pub ca_file: Option<PathBuf>,
+        pub cert_file: Option<PathBuf>,
+        pub key_file: Option<PathBuf>,
     }
     #[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
     #[serde(rename_all = "lowercase")]
@@ -49,8 +38,11 @@ pub mod amqp {
                 queue: "scan.requests".into(),
                 queue_type: QueueType::Quorum,
                 declare: true,
-                dead_letter_queue: "scan.requests.dead".into(),
+                dead_letter_queue: None,
                 prefetch: 256,
+                ca_file: None,
+                cert_file: None,
+                key_file: None,
             }
         }
     }

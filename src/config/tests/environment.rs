@@ -128,7 +128,7 @@ fn problems_name_the_variable_and_never_its_value() {
         write it like "200ms", "90s", "30m" or "3d"
     environment SCANBELL_AMQP__DECLARE: must be true or false
     environment SCANBELL_AMQP__PASSWORT: unknown key `passwort`
-        known: dead_letter_queue, declare, prefetch, queue, queue_type, url, url_file
+        known: ca_file, cert_file, dead_letter_queue, declare, key_file, prefetch, queue, queue_type, url, url_file
     environment SCANBELL_AMQP__PREFETCH: must be a whole number from 0 to 65535
     environment SCANBELL_AMQP__QUEUE_TYPE: unknown word
         known: classic, quorum

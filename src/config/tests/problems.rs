@@ -55,7 +55,7 @@ raw_limit = "much"
     app.toml:5: unknown key `amqpp`
         did you mean `amqp`? known: amqp, destinations, intake, log, operator, profiles, providers, report, routes, server, shutdown, store, templates
     app.toml:9: [amqp]: unknown key `prefech`
-        did you mean `prefetch`? known: dead_letter_queue, declare, prefetch, queue, queue_type, url, url_file
+        did you mean `prefetch`? known: ca_file, cert_file, dead_letter_queue, declare, key_file, prefetch, queue, queue_type, url, url_file
     app.toml:10: [amqp] queue_type: unknown word `quorun`
         did you mean `quorum`? known: classic, quorum
     app.toml:11: [amqp] declare: must be true or false, this is text
@@ -81,9 +81,9 @@ raw_limit = "much"
         add `kind = …`: slack, email, webhook
     app.toml:33: [destinations.oncall] to.2: must be text, this is a whole number
         put it in quotes: "…"
-    app.toml:36: [[routes]] 1 to: must be a list, this is text
+    app.toml:36: [[routes]] route 1: to: must be a list, this is text
         write it like ["one", "two"]
-    app.toml:37: [[routes]] 1: unknown key `wen`
+    app.toml:37: [[routes]] route 1: unknown key `wen`
         did you mean `when`? known: name, stop, to, when
     app.toml:40: [operator] to: there is no destination `oncal`
         did you mean `oncall`? known: nameless, oncall, secops
@@ -208,7 +208,7 @@ fn names_that_cannot_be_part_of_an_address_are_refused() {
 fn problems_of_other_rooms_get_file_and_line() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("app.toml");
-    std::fs::write(&file, "[destinations.siem]\nkind = 'webhook'\nurl = 'x'\n[[routes]]\nto = ['siem']\nwhen = '('")
+    std::fs::write(&file, "[destinations.siem]\nkind = 'webhook'\nurl = 'x'\n[[routes]]\nto = ['siem']\nwhen = '('\n[[routes]]\nname = 'to: all'\nwhen = ')'\nto = []")
         .unwrap();
     let draft = Draft::of(&options(Some(file.clone()), &[("SCANBELL_AMQP__URL", "x")])).unwrap();
     let located = |place: &str, fact: &str| {
@@ -217,7 +217,9 @@ fn problems_of_other_rooms_get_file_and_line() {
     };
     assert_eq!(located("[destinations.siem]", "`url` is no URL"), "app.toml:3: [destinations.siem]");
     assert_eq!(located("[destinations.siem]", "says nothing"), "app.toml:1: [destinations.siem]");
-    assert_eq!(located("[[routes]] 1", "`when` does not compile"), "app.toml:6: [[routes]] 1");
+    assert_eq!(located("[[routes]] route 1: when", "does not compile"), "app.toml:6: [[routes]] route 1: when");
+    assert_eq!(located("[[routes]] to: all: when", "does not compile"), "app.toml:9: [[routes]] to: all: when");
+    assert_eq!(located("[[routes]] to: all", "leads nowhere"), "app.toml:7: [[routes]] to: all");
     assert_eq!(located("[amqp]", "`url` is no URL"), "environment SCANBELL_AMQP__URL: [amqp]");
     assert_eq!(located("templates/a.hbs:2", "`x` is unknown"), "templates/a.hbs:2");
 }
