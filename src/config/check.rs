@@ -36,7 +36,9 @@ pub(super) fn references(config: &Config, names: Names<'_>, places: &Places) -> 
     }
     problems.extend(server(config, places));
     if let Err(problem) = telemetry::check_filter(&config.log.filter, &places.of(&["log"], Some("filter"))) {
-        problems.push(problem);
+        let shown = !places.is_from_environment(&keys(&["log", "filter"]));
+        let unshown = || Problem::new(&problem.place, "this is not a log filter").hint("write it like \"info\"");
+        problems.push(if shown { problem } else { unshown() });
     }
     problems
 }
@@ -90,11 +92,11 @@ fn is_blank(token: &crate::secret::SecretString) -> bool {
     token.expose_secret().trim().is_empty()
 }
 
-/// Folders that somebody wrote must be there; the default ones need not.
+/// A folder that somebody chose must be there; the default one need not, even if it is written out.
 pub(super) fn folders(config: &Config, places: &Places) -> Problems {
     let mut problems = Problems::new();
     for (table, dir) in [("templates", &config.templates.dir), ("profiles", &config.profiles.dir)] {
-        if places.is_written(&keys(&[table, "dir"])) && !dir.is_dir() {
+        if dir != FilePath::new(table) && !dir.is_dir() {
             let shown = if places.is_from_environment(&keys(&[table, "dir"])) {
                 "this".to_owned()
             } else {

@@ -17,6 +17,16 @@ pub(super) enum Step {
     Index(usize),
 }
 
+impl Step {
+    /// The key, if it leads into a table.
+    pub(super) fn key(&self) -> Option<&str> {
+        match self {
+            Self::Key(key) => Some(key),
+            Self::Index(_) => None,
+        }
+    }
+}
+
 /// The way from the root of the configuration to a setting.
 pub(super) type Path = Vec<Step>;
 

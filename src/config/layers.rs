@@ -61,7 +61,7 @@ pub(super) fn merge(file: Option<(&FilePath, &str)>, env: &[(String, String)]) -
     let figment = layer_of("built-in defaults", &defaults).merge(layer("file", &written.table)).merge(&environment);
     let tree = Value::from(merged(&figment)?);
     let tag = environment.variables.keys().find_map(|path| super::section::find(&tree, path).map(Value::tag));
-    let places = Places::new(file.map(|(path, _)| path.to_owned()), written.lines, environment);
+    let places = Places::new(file.map(|(path, _)| path.to_owned()), written, environment);
     Ok(Layers { tree, environment: tag, places })
 }
 

@@ -12,6 +12,7 @@ mod document;
 mod environment;
 mod fault;
 mod layers;
+mod locate;
 mod placeholder;
 mod places;
 mod schema;
@@ -33,10 +34,11 @@ pub use schema::schema;
 pub use settings::{Intake, Listen, Log, Operator, Profiles, Report, Server, Shutdown, Size, Store, Templates};
 
 use fault::{Path, Step, keys};
-use placeholder::{amqp, destination, provider, routing};
+use placeholder::amqp;
 use section::Reader;
 
 use crate::problem::{Problem, Problems, did_you_mean};
+use crate::{destination, provider, routing};
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, Default)]

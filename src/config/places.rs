@@ -4,24 +4,32 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use figment::value::Value;
+
+use super::document::Document;
 use super::environment::Environment;
 use super::fault::{Path, Step, keys};
 use crate::problem::{Problem, Problems};
 
 /// The tables whose keys are names that people choose.
-const NAMED: [&str; 2] = ["providers", "destinations"];
+pub(super) const NAMED: [&str; 2] = ["providers", "destinations"];
 
 /// Where every setting was written.
 #[derive(Debug, Default)]
 pub struct Places {
-    file: Option<PathBuf>,
-    lines: BTreeMap<Path, usize>,
+    pub(super) file: Option<PathBuf>,
+    pub(super) lines: BTreeMap<Path, usize>,
     environment: Environment,
+    /// The names of the routes, where they have one.
+    route_names: Vec<Option<String>>,
 }
 
 impl Places {
-    pub(super) fn new(file: Option<PathBuf>, lines: BTreeMap<Path, usize>, environment: Environment) -> Self {
-        Self { file, lines, environment }
+    pub(super) fn new(file: Option<PathBuf>, document: Document, environment: Environment) -> Self {
+        let routes = document.table.get("routes").and_then(Value::as_array).unwrap_or_default();
+        let name_of = |route: &Value| Some(route.as_dict()?.get("name")?.as_str()?.to_owned());
+        let route_names = routes.iter().map(name_of).collect();
+        Self { file, lines: document.lines, environment, route_names }
     }
 
     /// The place of a table, or of a key in it: `places.of(&["destinations", "siem"], Some("url"))`.
@@ -54,16 +62,16 @@ impl Places {
     pub(super) fn place(&self, path: &[Step]) -> String {
         if let Some(variable) = self.variable(path) {
             let exact = self.environment.variables.contains_key(path);
-            let inside = if exact || path.is_empty() { String::new() } else { format!(": {}", spelled(path)) };
+            let inside = if exact || path.is_empty() { String::new() } else { format!(": {}", self.spelled(path)) };
             return format!("environment {variable}{inside}");
         }
-        let line = path.get(..self.deepest_line(path)).and_then(|known| self.lines.get(known));
+        let line = path.get(..self.deepest(path)).and_then(|known| self.lines.get(known));
         let source = match (&self.file, line) {
             (Some(file), Some(line)) => format!("{}:{line}", file.display()),
             (Some(file), None) => file.display().to_string(),
             (None, _) => "configuration".to_owned(),
         };
-        if path.is_empty() { source } else { format!("{source}: {}", spelled(path)) }
+        if path.is_empty() { source } else { format!("{source}: {}", self.spelled(path)) }
     }
 
     /// In the order of the file; what is not in it comes last.
@@ -81,40 +89,55 @@ impl Places {
         rest.split(':').next()?.parse().ok()
     }
 
+    /// `[amqp] prefetch`, `[destinations.siem] retry.first`, `[[routes]] threats to people: when`.
+    pub(super) fn spelled(&self, path: &[Step]) -> String {
+        let names: Vec<String> = path.iter().map(step_text).collect();
+        let (table, separator, depth) = match (path, names.as_slice()) {
+            ([_, Step::Index(index), ..], [list, ..]) => (format!("[[{list}]] {}", self.route_name(*index)), ": ", 2),
+            (_, [map, name, ..]) if NAMED.contains(&map.as_str()) => (format!("[{map}.{name}]"), " ", 2),
+            (_, [table, ..]) => (format!("[{table}]"), " ", 1),
+            (_, []) => return String::new(),
+        };
+        match names.get(depth..) {
+            Some(rest) if !rest.is_empty() => format!("{table}{separator}{}", rest.join(".")),
+            _ => table,
+        }
+    }
+
+    /// What the routing calls a route: its name, or its number.
+    fn route_name(&self, index: usize) -> String {
+        let given = self.route_names.get(index).cloned().flatten();
+        given.unwrap_or_else(|| format!("route {}", index + 1))
+    }
+
+    /// Which route is meant by a text that begins with its name, and what follows the name.
+    pub(super) fn route_called<'a>(&self, text: &'a str) -> Option<(usize, &'a str)> {
+        let called = |index: usize| {
+            let rest = text.strip_prefix(self.route_name(index).as_str())?;
+            (rest.is_empty() || rest.starts_with(':')).then_some((index, rest))
+        };
+        (0..self.route_names.len()).filter_map(called).min_by_key(|(_, rest)| rest.len())
+    }
+
     /// The place of a key that its table does not know: the table, on the line of the key.
     pub(super) fn place_of_stranger(&self, path: &[Step]) -> String {
         let table = path.split_last().map_or(path, |(_, table)| table);
         match (self.variable(path), &self.file, self.lines.get(path)) {
             (None, Some(file), Some(line)) if table.is_empty() => format!("{}:{line}", file.display()),
-            (None, Some(file), Some(line)) => format!("{}:{line}: {}", file.display(), spelled(table)),
+            (None, Some(file), Some(line)) => format!("{}:{line}: {}", file.display(), self.spelled(table)),
             _ => self.place(path),
         }
     }
 
     /// The variable to point at: it sets this, or the table around it; or this is a table that the file lacks.
-    fn variable(&self, path: &[Step]) -> Option<&str> {
+    pub(super) fn variable(&self, path: &[Step]) -> Option<&str> {
         let variable = self.environment.variable(path)?;
         (self.is_from_environment(path) || !self.lines.contains_key(path)).then_some(variable)
     }
 
     /// How many steps of the path are written in the file.
-    fn deepest_line(&self, path: &[Step]) -> usize {
+    pub(super) fn deepest(&self, path: &[Step]) -> usize {
         (1..=path.len()).rev().find(|len| path.get(..*len).is_some_and(|p| self.lines.contains_key(p))).unwrap_or(0)
-    }
-}
-
-/// `[amqp] prefetch`, `[destinations.siem] retry.first`, `[[routes]] 2 when`.
-fn spelled(path: &[Step]) -> String {
-    let names: Vec<String> = path.iter().map(step_text).collect();
-    let (table, depth) = match (path, names.as_slice()) {
-        ([_, Step::Index(_), ..], [list, number, ..]) => (format!("[[{list}]] {number}"), 2),
-        (_, [map, name, ..]) if NAMED.contains(&map.as_str()) => (format!("[{map}.{name}]"), 2),
-        (_, [table, ..]) => (format!("[{table}]"), 1),
-        (_, []) => return String::new(),
-    };
-    match names.get(depth..) {
-        Some(rest) if !rest.is_empty() => format!("{table} {}", rest.join(".")),
-        _ => table,
     }
 }
 

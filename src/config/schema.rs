@@ -5,8 +5,9 @@
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::placeholder::{amqp, destination, provider, routing};
+use super::placeholder::amqp;
 use super::{Intake, KINDS, Log, Operator, Profiles, Report, Server, Shutdown, Store, Templates};
+use crate::{destination, provider, routing};
 
 /// The schema of a whole configuration file.
 pub fn schema() -> Value {

@@ -4,7 +4,6 @@
 //! out is the section with its faulty keys at their defaults: good enough to go on checking, never to run.
 
 use figment::value::{Empty, Tag, Value};
-use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use super::fault::{Fault, Kind, Path, Step};
@@ -27,12 +26,12 @@ pub(super) struct Reader<'a> {
 
 impl Reader<'_> {
     /// The section at `path`; `None` if it is not there, or if what it cannot do without is missing or faulty.
-    pub(super) fn read<T: DeserializeOwned + JsonSchema>(&mut self, path: &[Step]) -> Option<T> {
+    pub(super) fn read<T: DeserializeOwned>(&mut self, path: &[Step]) -> Option<T> {
         self.read_value(find(self.tree, path)?.clone(), path)
     }
 
     /// The table at `path` without one of its keys, which was read before.
-    pub(super) fn read_without<T: DeserializeOwned + JsonSchema>(&mut self, path: &[Step], key: &str) -> Option<T> {
+    pub(super) fn read_without<T: DeserializeOwned>(&mut self, path: &[Step], key: &str) -> Option<T> {
         let mut section = find(self.tree, path)?.clone();
         if let Value::Dict(_, table) = &mut section {
             table.remove(key);
@@ -40,7 +39,7 @@ impl Reader<'_> {
         self.read_value(section, path)
     }
 
-    fn read_value<T: DeserializeOwned + JsonSchema>(&mut self, mut section: Value, path: &[Step]) -> Option<T> {
+    fn read_value<T: DeserializeOwned>(&mut self, mut section: Value, path: &[Step]) -> Option<T> {
         let mut removed: Vec<Path> = Vec::new();
         for _ in 0..MOST {
             let fault = match T::deserialize(Setting::new(&section, self.environment)) {
@@ -54,7 +53,6 @@ impl Reader<'_> {
             }
             let inside = at.get(path.len()..).unwrap_or_default();
             if !remove(&mut section, inside) {
-                self.note_other_missing::<T>(&fault, &section, &removed, path);
                 return None;
             }
             removed.push(at);
@@ -63,21 +61,8 @@ impl Reader<'_> {
     }
 
     /// The section at `path`, or its default.
-    pub(super) fn read_or_default<T: DeserializeOwned + JsonSchema + Default>(&mut self, name: &str) -> T {
+    pub(super) fn read_or_default<T: DeserializeOwned + Default>(&mut self, name: &str) -> T {
         self.read(&[Step::Key(name.to_owned())]).unwrap_or_default()
-    }
-
-    /// The type stops at the first key it cannot do without; its schema knows the others.
-    fn note_other_missing<T: JsonSchema>(&mut self, fault: &Fault, section: &Value, removed: &[Path], path: &[Step]) {
-        let Kind::Missing { key: first } = fault.kind else { return };
-        let schema = schemars::schema_for!(T);
-        let required = schema.get("required").and_then(|keys| keys.as_array());
-        for key in required.into_iter().flatten().filter_map(|key| key.as_str()) {
-            let is_there = find(section, &[Step::Key(key.to_owned())]).is_some();
-            if key != first && !is_there && !was_removed(key, path, removed) {
-                self.problems.push(self.missing(key, path));
-            }
-        }
     }
 
     fn missing(&self, key: &str, table: &[Step]) -> Problem {
@@ -91,11 +76,11 @@ impl Reader<'_> {
             Kind::Missing { key } => self.missing(key, at),
             Kind::WrongType { wanted, found } => {
                 let place = self.places.place(at);
-                if self.places.is_from_environment(at) {
-                    return Problem::new(place, format!("must be {}", wanted.name));
-                }
-                let problem = Problem::new(place, format!("must be {}, this is {found}", wanted.name));
-                match wanted.example.filter(|_| !wanted.needs_no_quotes || *found == "text") {
+                let hidden = self.places.is_from_environment(at);
+                let found_words = if hidden { String::new() } else { format!(", this is {found}") };
+                let problem = Problem::new(place, format!("must be {}{found_words}", wanted.name));
+                // A variable has no quotes to lose.
+                match wanted.example.filter(|_| !wanted.needs_no_quotes || (*found == "text" && !hidden)) {
                     Some(example) => problem.hint(example),
                     None => problem,
                 }
@@ -113,10 +98,7 @@ impl Reader<'_> {
 
     /// A key that does not exist; its place is the table, or its variable.
     pub(super) fn unknown_key(&self, at: &[Step], known: &[&str]) -> Problem {
-        let name = match at.last() {
-            Some(Step::Key(name)) => name.as_str(),
-            _ => "",
-        };
+        let name = at.last().and_then(Step::key).unwrap_or_default();
         let place = self.places.place_of_stranger(at);
         Problem::new(place, format!("unknown key `{name}`")).hint(did_you_mean(name, known.iter().copied()))
     }
@@ -128,7 +110,10 @@ impl Reader<'_> {
         let place = self.places.place(at);
         match text.split_once("; ") {
             Some((fact, hint)) => Problem::new(place, fact).hint(hint),
-            None => Problem::new(place, text),
+            None => Problem::new(place, text).hint(match at.iter().rev().find_map(Step::key) {
+                Some(key) => format!("config/default.toml shows how `{key}` is written"),
+                None => "config/default.toml shows how it is written".to_owned(),
+            }),
         }
     }
 }

@@ -17,6 +17,8 @@ use crate::time::Span;
 #[serde(default, deny_unknown_fields)]
 pub struct Store {
     /// `sqlite:` and a path, or `postgres://user@host/db` for several replicas.
+    // Absent is absent, also where there is a default: `url_file` may stand in its place.
+    #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub url: Option<SecretString>,
     /// A file that holds the URL.

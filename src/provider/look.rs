@@ -65,7 +65,7 @@ impl Provider {
                 Look { retry_after, throttled, ..self.judge_answer(step, scan_id, &answer) }
             }
             // The head came and the body did not: the status may decide all the same.
-            Err(error) => match error.status.map(|status| (status, self.class(step, status))) {
+            Err(error) => match error.head.as_ref().map(|head| (head.status, self.class(step, head.status))) {
                 Some((status, Class::Decided(meaning, words))) => {
                     Look { throttled: status == 429, ..Look::new(meaning, format!("HTTP {status}{words}")) }
                 }
