@@ -4,6 +4,7 @@ mod client;
 mod clients;
 mod http;
 mod mail;
+mod readers;
 
 use std::time::Duration;
 
