@@ -8,6 +8,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{ApiProblem, Shared, WholeList, json};
+use crate::deliver::HealthView;
 use crate::domain::delivery::Verdict;
 use crate::domain::notification::{Kind, Notification};
 use crate::problem::did_you_mean;
@@ -17,18 +18,18 @@ struct DestinationView {
     name: String,
     kind: Kind,
     failing: bool,
-    failing_reason: Option<String>,
+    health: HealthView,
 }
 
 /// Every configured destination and whether it is failing.
 pub async fn list(State(api): Shared) -> Response {
     let views = api.destinations.iter().map(|entry| {
-        let failing_reason = entry.health.failing();
+        let health = entry.health.view(api.clock.now());
         DestinationView {
             name: entry.destination.name().to_owned(),
             kind: entry.destination.kind(),
-            failing: failing_reason.is_some(),
-            failing_reason,
+            failing: health.state == "failing",
+            health,
         }
     });
     json(StatusCode::OK, &WholeList::of(views.collect()))

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{Api, Shared};
+use crate::intake::amqp::Health;
 
 /// One reason why scanbell is not ready.
 #[derive(Debug, Clone, Serialize)]
@@ -37,7 +38,8 @@ async fn reasons(api: &Api) -> Vec<NotReady> {
     if let Err(error) = api.store.ping().await {
         reasons.push(NotReady { what: "store", name: None, reason: error.to_string() });
     }
-    if let Some(reason) = api.broker.as_ref().and_then(crate::intake::amqp::Health::trouble) {
+    if let Some(condition) = api.broker.as_ref().map(Health::now).filter(|condition| !condition.ready()) {
+        let reason = condition.reason.unwrap_or_else(|| "not connected".to_owned());
         reasons.push(NotReady { what: "broker", name: None, reason });
     }
     for entry in &api.providers {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{Api, ApiProblem, Shared, json};
 use crate::domain::request::{Envelope, MAX_BYTES, Refusal, RefusalReason, parse};
-use crate::intake::{Outcome, Source};
+use crate::intake::{Asked, Outcome, Source};
 use crate::store::AcceptedState;
 
 #[derive(Serialize)]
@@ -35,19 +35,20 @@ pub async fn accept(State(api): Shared, request: Request) -> Result<Response, Ap
     let envelope = envelope(request.headers());
     let Ok(body) = Bytes::from_request(request, &()).await else {
         let refusal = Refusal::new(RefusalReason::TooLarge, format!("the body is larger than {MAX_BYTES} bytes"));
-        return Err(unreadable(&refusal));
+        return Err(unreadable(&api, &refusal));
     };
-    let entries = parse(&body, &envelope).map_err(|refusal| unreadable(&refusal))?;
+    let entries = parse(&body, &envelope).map_err(|refusal| unreadable(&api, &refusal))?;
     answer(&api, entries).await
 }
 
 async fn answer(api: &Arc<Api>, entries: Vec<crate::domain::request::Entry>) -> Result<Response, ApiProblem> {
-    let outcomes = api.intake.submit(Source::Http, entries.into_iter().map(|entry| entry.request).collect()).await?;
+    let asked: Vec<Asked> = entries.into_iter().map(Asked::from).collect();
+    let outcomes = api.intake.submit(Source::Http, &asked).await?;
     let (mut accepted, mut refused) = (Vec::new(), Vec::new());
     for (index, outcome) in outcomes.into_iter().enumerate() {
         match outcome {
-            Outcome::Accepted { scan: id, key, state } => {
-                accepted.push(AcceptedEntry { id, provider: key.provider, scan_id: key.scan_id, state });
+            Outcome::Accepted { scan: id, provider, scan_id, state } => {
+                accepted.push(AcceptedEntry { id, provider, scan_id, state });
             }
             Outcome::Refused(refusal) => refused.push(entry(index, &refusal)),
         }
@@ -60,8 +61,8 @@ async fn answer(api: &Arc<Api>, entries: Vec<crate::domain::request::Entry>) -> 
 }
 
 /// The whole message is refused: 400 if it cannot be read, 422 if it can and asks for nothing.
-fn unreadable(refusal: &Refusal) -> ApiProblem {
-    crate::telemetry::metrics::request(Source::Http.as_str(), refusal.reason.as_str());
+fn unreadable(api: &Api, refusal: &Refusal) -> ApiProblem {
+    api.intake.refused(Source::Http, refusal);
     let status = match refusal.reason {
         RefusalReason::NotJson | RefusalReason::TooLarge => StatusCode::BAD_REQUEST,
         _ => StatusCode::UNPROCESSABLE_ENTITY,

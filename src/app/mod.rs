@@ -4,7 +4,6 @@
 
 mod drain;
 mod housekeeping;
-mod rules;
 mod run;
 
 use std::collections::BTreeMap;
@@ -21,6 +20,7 @@ use crate::problem::{Problem, Problems, did_you_mean};
 use crate::provider::{Profiles, Provider};
 use crate::render::{Renderer, Voice};
 use crate::routing::Router;
+use crate::secret::SecretSource;
 
 /// Everything that a configuration describes, built and checked, nothing running.
 pub struct Plan {
@@ -34,6 +34,10 @@ pub struct Plan {
     pub renderer: Arc<Renderer>,
     /// Compiled routes.
     pub router: Arc<Router>,
+    /// The store's URL; a server's may hold a password.
+    pub store: SecretSource,
+    /// Asked of everybody who calls the API; none on loopback.
+    pub token: Option<SecretSource>,
     /// What is allowed but unwise.
     pub warnings: Vec<Problem>,
 }
@@ -42,24 +46,20 @@ impl Plan {
     /// Builds all of it, or says all that is wrong.
     pub fn build(config: Config) -> Result<Self, Problems> {
         let mut problems = Problems::new();
-        let profiles = problems.collect(Profiles::load(config.profiles.folder().as_deref()));
+        let profiles = problems.collect(Profiles::load(existing(&config.profiles.dir)));
         let providers = profiles.map(|profiles| providers(&config, &profiles, &mut problems)).unwrap_or_default();
         let destinations = destinations(&config, &mut problems);
         let names: Vec<String> = config.destinations.keys().cloned().collect();
         let voices: Vec<Voice> = config.destinations.iter().map(|(name, settings)| voice(name, settings)).collect();
-        let folder = config.templates.folder();
-        let renderer = problems.collect(Renderer::build(folder.as_deref().map(Path::new), &voices));
+        let renderer = problems.collect(Renderer::build(existing(&config.templates.dir), &voices));
         let router = problems.collect(Router::build(&config.routes, &names));
-        if let Err(why) = crate::store::check_url(&config.store.url) {
-            problems.push(Problem::new("[store] url", why));
-        }
-        let warnings = providers
-            .values()
-            .flat_map(|provider: &Arc<Provider>| provider.warnings())
-            .chain(destinations.values().flat_map(|destination: &Arc<Destination>| destination.warnings()))
-            .collect();
-        match (renderer, router) {
-            (Some(renderer), Some(router)) if problems.is_empty() => Ok(Self {
+        let warnings = warnings(&providers, &destinations);
+        let store = problems.collect(config.store.url("[store]").map_err(Problems::from));
+        let token = problems.collect(config.server.token("[server]").map_err(Problems::from));
+        match (renderer, router, store, token) {
+            (Some(renderer), Some(router), Some(store), Some(token)) if problems.is_empty() => Ok(Self {
+                store,
+                token,
                 config,
                 providers,
                 destinations,
@@ -87,6 +87,21 @@ impl Plan {
             (None, _) => None,
         }
     }
+}
+
+/// A folder that is not there has nothing to add; the configuration's own check says so where it was asked for.
+fn existing(folder: &Path) -> Option<&Path> {
+    folder.is_dir().then_some(folder)
+}
+
+fn warnings(providers: &BTreeMap<String, Arc<Provider>>, destinations: &BTreeMap<String, Arc<Destination>>) -> Vec<Problem> {
+    let of_provider = |(name, provider): (&String, &Arc<Provider>)| {
+        let place = format!("[providers.{name}]");
+        provider.warnings().iter().map(move |fact| Problem::new(place.clone(), fact.clone())).collect::<Vec<_>>()
+    };
+    let mut all: Vec<Problem> = providers.iter().flat_map(of_provider).collect();
+    all.extend(destinations.values().flat_map(|destination| destination.warnings().iter().cloned()));
+    all
 }
 
 fn providers(config: &Config, profiles: &Profiles, problems: &mut Problems) -> BTreeMap<String, Arc<Provider>> {

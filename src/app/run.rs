@@ -4,15 +4,15 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 
 use super::housekeeping::{self, Names};
-use super::rules::Configured;
 use super::{Plan, Signals, Stop};
 use crate::announce::Announcer;
 use crate::api::{self, Api, DestinationEntry, ProviderEntry};
 use crate::deliver::{self, Deliverer};
-use crate::intake::{Intake, amqp};
+use crate::intake::{Intake, ProviderRule, Rules, amqp};
 use crate::store::{self, SharedStore, StoreError};
 use crate::telemetry::metrics;
 use crate::time::{Clock, Wake};
@@ -61,8 +61,8 @@ impl Daemon {
     pub async fn start(plan: Plan) -> Result<Self, RunError> {
         let recorder = metrics::install();
         let clock = Clock::real();
-        let listen = plan.config.server.listen;
-        let store = store::open(&plan.config.store.url).await?;
+        let listen = plan.config.server.listen.0;
+        let store = store::open(&store_url(&plan)?).await?;
         let listener = TcpListener::bind(listen).await.map_err(|error| RunError::Listen(listen, error))?;
         let address = listener.local_addr().map_err(|error| RunError::Listen(listen, error))?;
         let stop = Stop::default();
@@ -89,6 +89,11 @@ impl Daemon {
     }
 }
 
+fn store_url(plan: &Plan) -> Result<String, StoreError> {
+    let url = plan.store.read().map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    Ok(url.expose_secret().to_owned())
+}
+
 /// One wake-up for each name.
 fn wakes<'a>(names: impl Iterator<Item = &'a String>) -> HashMap<String, Wake> {
     names.map(|name| (name.clone(), Wake::new())).collect()
@@ -102,15 +107,10 @@ fn start_steps(plan: &Plan, store: &SharedStore, clock: &Clock, stop: &Stop, rec
     let providers = start_watchers(plan, store, clock, stop, &watch_wakes, &announce_wake);
     start_announcer(plan, store, clock, stop, announce_wake, &deliver_wakes);
     let destinations = start_deliverers(plan, store, clock, stop, &deliver_wakes);
-    let intake = Arc::new(Intake::new(
-        store.clone(),
-        Arc::new(Configured::of(plan)),
-        clock.clone(),
-        watch_wakes,
-        plan.config.intake.dedupe.0,
-    ));
+    let rules = rules(plan, &watch_wakes);
+    let intake = Arc::new(Intake::new(store.clone(), rules, clock.clone(), plan.config.intake.dedupe.0));
     let broker = plan.config.amqp.as_ref().map(|settings| {
-        let consumer = amqp::AmqpIntake::new(settings.clone(), intake.clone());
+        let consumer = amqp::Amqp::new(settings.clone(), intake.clone());
         let health = consumer.health();
         stop.tasks.spawn(consumer.run(stop.token.clone()));
         health
@@ -123,12 +123,30 @@ fn start_steps(plan: &Plan, store: &SharedStore, clock: &Clock, stop: &Stop, rec
         providers,
         destinations,
         broker,
-        token: plan.config.server.token_source(),
+        token: plan.token.clone(),
         metrics: recorder,
         clock: clock.clone(),
         wake_delivery: Box::new(move |name| {
             deliver_wakes.iter().filter(|(known, _)| name.is_none_or(|name| name == known.as_str())).for_each(|(_, wake)| wake.wake());
         }),
+    }
+}
+
+/// What a request may ask for.
+fn rules(plan: &Plan, wakes: &HashMap<String, Wake>) -> Rules {
+    let rule = |(name, provider): (&String, &Arc<crate::provider::Provider>)| {
+        let checker = provider.clone();
+        let rule = ProviderRule {
+            deadline: provider.pace().deadline,
+            wake: wakes.get(name).cloned().unwrap_or_default(),
+            check_id: Box::new(move |scan_id| checker.check_id(scan_id)),
+        };
+        (name.clone(), rule)
+    };
+    Rules {
+        providers: plan.providers.iter().map(rule).collect(),
+        default_provider: plan.config.intake.default_provider.clone(),
+        destinations: plan.destinations.keys().cloned().collect(),
     }
 }
 
@@ -140,7 +158,7 @@ fn start_watchers(
     wakes: &HashMap<String, Wake>,
     announce: &Wake,
 ) -> Vec<ProviderEntry> {
-    let raw_limit = plan.config.report.raw_limit.bytes();
+    let raw_limit = plan.config.report.raw_limit.0 as u64;
     let start = |(name, provider): (&String, &Arc<crate::provider::Provider>)| {
         let watcher = Watcher::new(store.clone(), provider.clone(), clock.clone(), announce.clone(), raw_limit);
         let health = watcher.health();
@@ -165,8 +183,12 @@ fn start_announcer(plan: &Plan, store: &SharedStore, clock: &Clock, stop: &Stop,
 }
 
 fn start_deliverers(plan: &Plan, store: &SharedStore, clock: &Clock, stop: &Stop, wakes: &HashMap<String, Wake>) -> Vec<DestinationEntry> {
-    let (orphans_of, names, at) = (store.clone(), plan.destinations.keys().cloned().collect(), clock.clone());
-    stop.tasks.spawn(async move { deliver::bury_orphans(orphans_of, names, at).await });
+    let (kept, names, at) = (store.clone(), plan.destinations.keys().cloned().collect::<Vec<_>>(), clock.clone());
+    stop.tasks.spawn(async move {
+        if let Err(error) = deliver::bury_orphans(&*kept, &names, &at).await {
+            tracing::warn!(%error, "deliveries to destinations that are gone were not looked for; the next start does it");
+        }
+    });
     let start = |(name, destination): (&String, &Arc<crate::destination::Destination>)| {
         let deliverer = Deliverer::new(store.clone(), destination.clone(), clock.clone());
         let health = deliverer.health();

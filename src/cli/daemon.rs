@@ -37,7 +37,7 @@ impl Daemon {
     pub fn new(config: &Config, url: Option<&str>) -> Result<Self, Failure> {
         let text = match url {
             Some(url) => url.to_owned(),
-            None => format!("http://{}", reachable(config.server.listen)),
+            None => format!("http://{}", reachable(config.server.listen.0)),
         };
         let base = Url::parse(&text).map_err(|error| Failure::No(format!("{} is not a URL: {error}", redact_url(&text))))?;
         let options = ClientOptions {
@@ -48,7 +48,7 @@ impl Daemon {
         };
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Some(token) = config.server.token_source() {
+        if let Some(token) = config.server.token("[server]")? {
             let token = token.read().map_err(|error| Failure::Unreachable(error.to_string()))?;
             let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
                 .map_err(|_| Failure::Unreachable("server.token has characters that a header cannot carry".to_owned()))?;

@@ -70,7 +70,7 @@ fn configure(world: &World, folder: &Path, broker: Option<&str>) -> Result<Confi
         env.push(("SCANBELL_AMQP__DEAD_LETTER_QUEUE".to_owned(), format!("{QUEUE}.dead")));
         env.push(("SCANBELL_AMQP__QUEUE_TYPE".to_owned(), "classic".to_owned()));
     }
-    Ok(config::load(&LoadOptions { file: Some(file), env })?.config)
+    Ok(config::load(&LoadOptions { file: Some(file), env, candidates: Vec::new() })?.config)
 }
 
 struct Stage {

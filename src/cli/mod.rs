@@ -27,8 +27,8 @@ use serde_json::Value;
 
 use crate::api::ApiProblem;
 use crate::app::Plan;
-use crate::config::{self, Config, LoadOptions};
-use crate::problem::{Problem, Problems};
+use crate::config::{self, Config, Draft, LoadOptions};
+use crate::problem::Problem;
 use args::{Cli, Command};
 use failure::{Done, Failure};
 
@@ -85,19 +85,24 @@ fn completions(shell: clap_complete::Shell) -> Done {
 
 /// Reads the configuration, or says all that is wrong with it.
 fn configuration(file: Option<PathBuf>) -> Result<Config, Failure> {
-    Ok(load(file)?.config)
+    Ok(config::load(&LoadOptions::of_process(file))?.config)
 }
 
-fn load(file: Option<PathBuf>) -> Result<config::Loaded, Problems> {
-    config::load(&LoadOptions { file, env: std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect() })
-}
-
-/// Reads the configuration and builds everything it describes, or says all that is wrong with either.
+/// Reads the configuration and builds everything it describes, or says all that is wrong with both.
 fn plan(file: Option<PathBuf>) -> Result<Plan, Failure> {
-    let loaded = load(file)?;
-    let mut plan = Plan::build(loaded.config)?;
-    plan.warnings.splice(0..0, loaded.warnings);
-    Ok(plan)
+    let draft = Draft::of(&LoadOptions::of_process(file))?;
+    let mut problems = draft.problems;
+    match Plan::build(draft.config) {
+        Ok(mut plan) if problems.is_empty() => {
+            plan.warnings.splice(0..0, draft.warnings);
+            Ok(plan)
+        }
+        Ok(_) => Err(problems.into()),
+        Err(more) => {
+            problems.extend(draft.places.located(&more));
+            Err(problems.into())
+        }
+    }
 }
 
 /// Query parameters as a query string.

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use reqwest::Method;
+use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -29,10 +30,11 @@ impl Records {
         if daemon.ask(Method::GET, "/healthz", Bytes::new()).await?.is_some() {
             return Ok(Self::Daemon(daemon));
         }
-        if args.url.is_some() || !store::exists(&config.store.url) {
+        let url = config.store.url("[store]")?.read().map_err(|error| Failure::Unreachable(error.to_string()))?;
+        if args.url.is_some() || !store::exists(url.expose_secret()) {
             return Err(daemon.not_running());
         }
-        Ok(Self::Store(store::open(&config.store.url).await?))
+        Ok(Self::Store(store::open(url.expose_secret()).await?))
     }
 
     /// A page of scans, as the API shows it.

@@ -69,7 +69,7 @@ async fn follow(plan: &Plan, provider: &Provider, args: &WatchArgs, progress: &P
                     finished_at: now,
                     polls: tracking.polls + 1,
                 };
-                return Ok(Report::new(facts, crate::watch::said(seen, outcome), plan.config.report.raw_limit.bytes()));
+                return Ok(Report::new(facts, crate::watch::said(seen, outcome), plan.config.report.raw_limit.0 as u64));
             }
         }
     }
