@@ -71,7 +71,7 @@ fn server(config: &Config, places: &Places) -> Problems {
         Ok(token) => token,
         Err(problem) => return problem.into(),
     };
-    let empty = config.server.token.as_ref().is_some_and(|token| is_blank(token));
+    let empty = config.server.token.as_ref().is_some_and(is_blank);
     if empty {
         return Problem::new(places.of(&["server"], Some("token")), "the token is empty")
             .hint("leave the key out, or set a long random one: openssl rand -hex 32")

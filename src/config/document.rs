@@ -63,8 +63,8 @@ fn table_value(table: &DeTable<'_>, path: &mut Path, note: &mut impl FnMut(&Path
     values
 }
 
-fn value(value_: &DeValue<'_>, path: &mut Path, note: &mut impl FnMut(&Path, usize)) -> Value {
-    match value_ {
+fn value(parsed: &DeValue<'_>, path: &mut Path, note: &mut impl FnMut(&Path, usize)) -> Value {
+    match parsed {
         DeValue::String(text) => Value::from(text.to_string()),
         DeValue::Boolean(flag) => Value::from(*flag),
         DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
@@ -76,14 +76,14 @@ fn value(value_: &DeValue<'_>, path: &mut Path, note: &mut impl FnMut(&Path, usi
         DeValue::Datetime(date) => Value::from(date.to_string()),
         DeValue::Table(inner) => Value::from(table_value(inner, path, note)),
         DeValue::Array(list) => {
-            let mut values = Vec::new();
+            let mut elements = Vec::new();
             for (index, inner) in list.iter().enumerate() {
                 path.push(Step::Index(index));
                 note(path, inner.span().start);
-                values.push(value(inner.get_ref(), path, note));
+                elements.push(value(inner.get_ref(), path, note));
                 path.pop();
             }
-            Value::from(values)
+            Value::from(elements)
         }
     }
 }

@@ -170,7 +170,7 @@ impl Draft {
         let names = check::Names { providers: &provider_names, destinations: &destination_names };
         problems.extend(check::references(&config, names, &places));
         problems.extend(check::folders(&config, &places));
-        let problems = places.in_order(problems);
+        let problems = places.in_order(&problems);
         let mut warnings = environment::near_misses(&options.env, &TABLES);
         warnings.extend(check::warnings(&config, &places));
         let file = found.map(|(path, _)| path);

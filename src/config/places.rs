@@ -75,11 +75,13 @@ impl Places {
     }
 
     /// In the order of the file; what is not in it comes last.
-    pub(super) fn in_order(&self, problems: Problems) -> Problems {
+    pub(super) fn in_order(&self, problems: &Problems) -> Problems {
         let mut all: Vec<Problem> = problems.iter().cloned().collect();
         all.sort_by_key(|problem| self.line_of(problem).unwrap_or(usize::MAX));
         let mut sorted = Problems::new();
-        all.into_iter().for_each(|problem| sorted.push(problem));
+        for problem in all {
+            sorted.push(problem);
+        }
         sorted
     }
 

@@ -86,10 +86,8 @@ impl Reader<'_> {
                 }
             }
             Kind::UnknownWord { word, known } => {
-                let fact = match self.places.is_from_environment(at) {
-                    true => "unknown word".to_owned(),
-                    false => format!("unknown word `{word}`"),
-                };
+                let hidden = self.places.is_from_environment(at);
+                let fact = if hidden { "unknown word".to_owned() } else { format!("unknown word `{word}`") };
                 Problem::new(self.places.place(at), fact).hint(did_you_mean(word, known.iter().copied()))
             }
             Kind::Said(text) => self.said(text, at),

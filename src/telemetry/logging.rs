@@ -1,17 +1,19 @@
 //! Logs on standard error: one line per event, for people or for collectors.
 //!
 //! `RUST_LOG` is not read: the configuration's `[log] filter` is the one place. What other crates tell is kept at
-//! `warn` unless the filter names them. A line end inside a value is written as `\n`, so that no ID and no answer
-//! of a provider can forge a line.
+//! `warn` unless the filter names them. A line end inside a value is written as `\n`, and so is everything else
+//! that could forge a line or steer a terminal: IDs and providers' answers are hostile.
 
-use std::fmt;
-use std::io::{self, IsTerminal, Write};
+use std::fmt::{self, Write as _};
+use std::io::{self, IsTerminal};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing::Subscriber;
+use tracing::field::Field;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{MakeWriter, layer};
 use tracing_subscriber::layer::SubscriberExt;
@@ -107,7 +109,10 @@ where
     // A closed standard error must not bring the daemon down: failed writes are not reported to it either.
     let base = layer().with_timer(Now).log_internal_errors(false);
     let output = match format {
-        LogFormat::Text => base.with_ansi(colours).with_writer(OneLine(writer)).compact().boxed(),
+        LogFormat::Text => {
+            let fields = debug_fn(write_field).delimited(" ");
+            base.with_ansi(colours).with_writer(writer).fmt_fields(fields).compact().boxed()
+        }
         LogFormat::Json => base.with_ansi(false).with_writer(writer).json().flatten_event(true).boxed(),
     };
     registry().with(filter).with(output)
@@ -122,41 +127,33 @@ impl FormatTime for Now {
     }
 }
 
-/// Keeps an event on its line.
-struct OneLine<W>(W);
-
-struct OneLineWriter<T>(T);
-
-impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for OneLine<W> {
-    type Writer = OneLineWriter<W::Writer>;
-
-    fn make_writer(&'w self) -> Self::Writer {
-        OneLineWriter(self.0.make_writer())
+/// Writes `message field=value …`, harmless on a terminal.
+fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    match field.name() {
+        "message" => write!(Harmless(writer), "{value:?}"),
+        // What the `log` crate says about itself is in the event's own target and level.
+        name if name.starts_with("log.") => Ok(()),
+        name => {
+            let (dim, plain) = if writer.has_ansi_escapes() { ("\u{1b}[2m", "\u{1b}[0m") } else { ("", "") };
+            write!(writer, "{dim}{name}={plain}")?;
+            write!(Harmless(writer), "{value:?}")
+        }
     }
 }
 
-impl<T: Write> Write for OneLineWriter<T> {
-    /// An event comes in one piece, its own line end last.
-    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        let (text, end) = match event.split_last() {
-            Some((b'\n', text)) => (text, &b"\n"[..]),
-            _ => (event, &b""[..]),
-        };
-        let mut line = Vec::with_capacity(event.len());
-        for byte in text {
-            match byte {
-                b'\n' => line.extend_from_slice(b"\\n"),
-                b'\r' => line.extend_from_slice(b"\\r"),
-                other => line.push(*other),
+/// Escapes what would end the line, steer the terminal or turn the direction of writing.
+struct Harmless<'a, 'w>(&'a mut Writer<'w>);
+
+impl fmt::Write for Harmless<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for letter in text.chars() {
+            if letter.is_control() || matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+                write!(self.0, "{}", letter.escape_default())?;
+            } else {
+                self.0.write_char(letter)?;
             }
         }
-        line.extend_from_slice(end);
-        self.0.write_all(&line)?;
-        Ok(event.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        Ok(())
     }
 }
 
@@ -165,6 +162,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+    use std::io::Write;
 
     #[derive(Clone, Default)]
     struct Kept(Arc<Mutex<Vec<u8>>>);
@@ -194,8 +192,7 @@ mod tests {
             tracing::info!(scan.id = %"x\n2026-01-01 ERROR forged\r\u{1b}[31m", "scan finished");
         });
         assert_eq!(text.lines().count(), 1, "{text}");
-        assert!(text.contains("scan finished scan.id=x\\n2026-01-01 ERROR forged\\r"), "{text}");
-        assert!(!text.contains('\u{1b}'), "{text}");
+        assert!(text.ends_with(": scan finished scan.id=x\\n2026-01-01 ERROR forged\\r\\u{1b}[31m\n"), "{text}");
     }
 
     #[test]
