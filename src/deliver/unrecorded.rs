@@ -39,6 +39,12 @@ impl Unrecorded {
         self.lock().get(&delivery).is_some_and(|record| record.claim == claim)
     }
 
+    /// Whether an attempt of this delivery is still to be written.
+    #[cfg(test)]
+    pub(super) fn holds(&self, delivery: Uuid) -> bool {
+        self.lock().contains_key(&delivery)
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, AttemptRecord>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
