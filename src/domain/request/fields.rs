@@ -100,10 +100,11 @@ fn not_blank(scan_id: String, field: &str) -> Result<String, Refusal> {
 
 /// Names of destinations in the order given, each once. An empty list is allowed: tell nobody, keep the report.
 fn destinations(raw: &RawValue) -> Result<Vec<String>, Refusal> {
-    let given: Vec<String> = match raw.get().starts_with('[') {
-        true => serde_json::from_str(raw.get())
-            .map_err(|_| invalid("destinations", "must be a list of names: every entry must be a string"))?,
-        false => typed("destinations", raw, "a list of names")?,
+    let given: Vec<String> = if raw.get().starts_with('[') {
+        serde_json::from_str(raw.get())
+            .map_err(|_| invalid("destinations", "must be a list of names: every entry must be a string"))?
+    } else {
+        typed("destinations", raw, "a list of names")?
     };
     if given.len() > MAX_DESTINATIONS {
         return Err(invalid("destinations", &format!("has {} names; the limit is {MAX_DESTINATIONS}", given.len())));
