@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::domain::report::Severity;
+use crate::problem::did_you_mean;
 use crate::simulate::Preset;
 use crate::time::Span;
 
@@ -295,7 +296,7 @@ pub struct SimulateArgs {
     #[arg(long, default_value = "1s", value_name = "DURATION", value_parser = Span::parse)]
     pub takes: Span,
     /// How every scan ends [default: as the end of its ID says]
-    #[arg(long, value_name = "PRESET", value_parser = Preset::parse)]
+    #[arg(long, value_name = "PRESET", value_parser = preset)]
     pub usual: Option<Preset>,
     /// Count what arrives instead of keeping it (for load runs)
     #[arg(long)]
@@ -320,6 +321,11 @@ pub enum DemoOutput {
     Text,
     /// For programs.
     Json,
+}
+
+fn preset(word: &str) -> Result<Preset, String> {
+    let known = || Preset::ALL.into_iter().map(Preset::as_str);
+    Preset::ALL.into_iter().find(|preset| preset.as_str() == word).ok_or_else(|| did_you_mean(word, known()))
 }
 
 fn label(text: &str) -> Result<(String, String), String> {

@@ -1,5 +1,7 @@
 //! `scanbell check`: every problem at once; with `--online` also whether everything answers.
 
+use secrecy::ExposeSecret;
+
 use super::args::CheckArgs;
 use super::failure::{Done, Failure};
 use super::print;
@@ -7,6 +9,7 @@ use crate::app::Plan;
 use crate::intake::amqp;
 use crate::secret::redact_url;
 use crate::store;
+use crate::time::Clock;
 
 /// Runs the command on a plan that could be built: the problems of one that could not were shown already.
 pub async fn run(plan: &Plan, args: &CheckArgs) -> Done {
@@ -28,6 +31,7 @@ fn counted(count: usize, noun: &str) -> String {
 }
 
 async fn online(plan: &Plan) -> Done {
+    let now = Clock::real().now();
     let mut failed = 0;
     let mut say = |what: &str, answer: Result<String, String>| {
         let (mark, text) = match &answer {
@@ -37,12 +41,13 @@ async fn online(plan: &Plan) -> Done {
         failed += u32::from(answer.is_err());
         print::line(format!("{mark}  {what}: {}", print::clean(text)))
     };
-    say("store", store::probe(&plan.config.store.url).await.map(|()| redact_store(&plan.config.store.url)).map_err(|e| e.to_string()))?;
+    say("store", probe_store(plan).await)?;
     if let Some(settings) = &plan.config.amqp {
-        say("broker", amqp::probe(settings).await.map_err(|error| error.to_string()))?;
+        let answer = amqp::probe(settings).await;
+        say("broker", answer.map(|waiting| format!("{waiting} requests wait")).map_err(|error| error.to_string()))?;
     }
     for (name, provider) in &plan.providers {
-        say(&format!("provider {name}"), provider.probe().await)?;
+        say(&format!("provider {name}"), provider.probe(now).await)?;
     }
     for (name, destination) in &plan.destinations {
         say(&format!("destination {name}"), destination.probe().await)?;
@@ -51,6 +56,12 @@ async fn online(plan: &Plan) -> Done {
         return Ok(());
     }
     Err(Failure::Unreachable(format!("{} cannot be used", counted(failed as usize, "part"))))
+}
+
+async fn probe_store(plan: &Plan) -> Result<String, String> {
+    let url = plan.store.read().map_err(|error| error.to_string())?;
+    let url = url.expose_secret();
+    store::probe(url).await.map(|()| redact_store(url)).map_err(|error| error.to_string())
 }
 
 /// A file's name is no secret; a server's URL may hold one.

@@ -18,7 +18,9 @@ pub fn run(plan: &Plan, args: &ExplainArgs) -> Done {
             report.outcome, report.verdict, report.severity, print::clean(subject)
         ))?;
         for step in &routing.steps {
-            print::line(step.to_string())?;
+            let mark = if step.matched { "✓" } else { "·" };
+            let end = if step.stopped { " (the search ends here)" } else { "" };
+            print::line(format!("{mark} {}: {}{end}", print::clean(&step.route), print::clean(&step.why)))?;
         }
         print::line(format!("→ {}", if routing.destinations.is_empty() { "nobody".to_owned() } else { routing.destinations.join(", ") }))?;
     }

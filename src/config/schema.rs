@@ -5,7 +5,7 @@
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::placeholder::amqp;
+use crate::intake::amqp;
 use super::{Intake, KINDS, Log, Operator, Profiles, Report, Server, Shutdown, Store, Templates};
 use crate::{destination, provider, routing};
 

@@ -148,6 +148,15 @@ impl Destination {
         }
     }
 
+    /// The bytes that [`Destination::send`] would send: the body of a POST, the whole mail. An error is a sentence.
+    pub fn bytes(&self, notification: &Notification) -> Result<Bytes, String> {
+        match (self, &notification.content) {
+            (Self::Email(email), Content::Mail(mail)) => email.bytes(notification, mail).map(Bytes::from),
+            (Self::Slack(_) | Self::Webhook(_), Content::Http { body, .. }) => Ok(body.clone()),
+            _ => Err("the message was rendered for another kind of destination".to_owned()),
+        }
+    }
+
     /// Whether it can be reached: connection, TLS, and sign-in where that can be tried without sending anything.
     ///
     /// Answers with a sentence either way.

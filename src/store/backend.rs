@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Result, SharedStore, StoreError, sqlite::SqliteStore};
+use super::{Result, SharedStore, Store, StoreError, sqlite::SqliteStore};
 use crate::problem::did_you_mean;
 
 /// Schemes that are read; `did_you_mean` lists them.
@@ -23,6 +23,27 @@ pub async fn open(url: &str) -> Result<SharedStore> {
 /// Whether `url` names a store this version can open, without touching it. The error says what would be right.
 pub fn check_url(url: &str) -> std::result::Result<(), String> {
     sqlite_path(url).map(|_| ())
+}
+
+/// Whether there is something to open: a file that is there already.
+pub fn exists(url: &str) -> bool {
+    sqlite_path(url).is_ok_and(|path| path.exists())
+}
+
+/// Whether the store can be used now: opens and writes to one that is there; one that is not there yet needs a
+/// folder that can be written to, and is not created.
+pub async fn probe(url: &str) -> Result<()> {
+    let path = sqlite_path(url).map_err(StoreError::Unusable)?;
+    if !path.exists() {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
+        return tempfile::tempfile_in(folder).map(drop).map_err(|error| {
+            StoreError::Unavailable(format!("{} cannot be created: {error}", path.display()))
+        });
+    }
+    let store = SqliteStore::open(path).await?;
+    let answer = store.ping().await;
+    store.close().await;
+    answer
 }
 
 /// The file of `sqlite:PATH`, `sqlite://PATH` or `sqlite:///ABSOLUTE/PATH`. Never quotes the URL: it may hold a password.
@@ -88,6 +109,19 @@ mod tests {
         let error = check_url(url).unwrap_err();
         assert!(error.contains(says), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_probe_leaves_nothing_behind_and_says_what_is_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("scanbell.db").display());
+        probe(&url).await.unwrap();
+        assert!(!exists(&url));
+        open(&url).await.unwrap().close().await;
+        assert!(exists(&url));
+        probe(&url).await.unwrap();
+        let nowhere = format!("sqlite:{}/missing/scanbell.db", folder.path().display());
+        assert!(matches!(probe(&nowhere).await, Err(StoreError::Unavailable(_))));
     }
 
     #[tokio::test]

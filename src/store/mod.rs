@@ -9,7 +9,7 @@ mod backend;
 mod conformance;
 pub mod sqlite;
 
-pub use backend::{check_url, open};
+pub use backend::{check_url, exists, open, probe};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

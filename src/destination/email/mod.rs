@@ -139,9 +139,14 @@ impl Email {
         }
     }
 
+    /// The whole message as it goes over the wire, dots not yet stuffed.
+    pub(super) fn bytes(&self, notification: &Notification, mail: &Mail) -> Result<Vec<u8>, String> {
+        message::format(notification, mail, &self.from, &self.to)
+    }
+
     pub(super) async fn send(&self, notification: &Notification) -> Sent {
         let Content::Mail(mail) = &notification.content else { return wrong_form() };
-        let message = match message::format(notification, mail, &self.from, &self.to) {
+        let message = match self.bytes(notification, mail) {
             Ok(message) => message,
             Err(sentence) => return Sent::ours(Verdict::Reject { reason: Reason::Internal }, sentence),
         };
