@@ -51,7 +51,9 @@ impl<'s> File<'s> {
         let mut found = self.problems.into_inner();
         found.sort_by_key(|(start, _)| *start);
         let mut problems = Problems::new();
-        found.into_iter().for_each(|(_, problem)| problems.push(problem));
+        for (_, problem) in found {
+            problems.push(problem);
+        }
         problems
     }
 }
