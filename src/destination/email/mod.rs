@@ -1,8 +1,8 @@
 //! E-mail: one message to several recipients, each with its own outcome.
 //!
 //! lettre gives up a whole message when one recipient is refused, so the dialogue is driven command by command
-//! ([`dialogue`]): one refused recipient does not keep the mail from the others. A recipient that is refused *for
-//! now* is tried again alone; who already has the message is remembered per delivery ([`memory`]) for the life of
+//! (`dialogue`): one refused recipient does not keep the mail from the others. A recipient that is refused *for
+//! now* is tried again alone; who already has the message is remembered per delivery (`memory`) for the life of
 //! this process. After a crash in between, those who had it get it a second time under the same Message-ID:
 //! at least once, as everywhere. A delivery that is given up while some have it is dead all the same, and its last
 //! answer says who was refused; a replay in this process goes to those only.
