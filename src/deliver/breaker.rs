@@ -68,14 +68,14 @@ impl Breaker {
     }
 
     /// The destination could not take something. What was in flight when it opened does not count again.
-    pub(super) fn failed(&mut self, now: Timestamp, chance: f64) -> Option<Change> {
+    pub(super) fn failed(&mut self, now: Timestamp, spread: f64) -> Option<Change> {
         self.in_a_row = self.in_a_row.saturating_add(1);
         let change = match self.position {
             Position::Closed if self.in_a_row >= FAILURES => Change::Opened,
             Position::Open { until } if now >= until => Change::StillOpen,
             Position::Closed | Position::Open { .. } => return None,
         };
-        self.position = Position::Open { until: after(now, self.waits.delay(self.openings, chance)) };
+        self.position = Position::Open { until: after(now, self.waits.delay(self.openings, spread)) };
         self.openings = self.openings.saturating_add(1);
         Some(change)
     }

@@ -123,7 +123,7 @@ impl Health {
     }
 
     /// Learns from an attempt; answers what people want to hear of.
-    pub(super) fn learn(&self, verdict: Verdict, next: &Next, now: Timestamp, chance: f64) -> Option<Change> {
+    pub(super) fn learn(&self, verdict: Verdict, next: &Next, now: Timestamp, spread: f64) -> Option<Change> {
         let mut state = self.lock();
         match verdict {
             Verdict::Delivered { .. } => state.last_delivered_at = Some(now),
@@ -141,7 +141,7 @@ impl Health {
             // A receiver that rejects one message is well. A fault of our own says nothing about it.
             Verdict::Delivered { .. } | Verdict::Reject { .. } => state.breaker.succeeded(),
             Verdict::Retry { reason: Reason::Internal | Reason::RateLimited, .. } => None,
-            Verdict::Retry { .. } => state.breaker.failed(now, chance),
+            Verdict::Retry { .. } => state.breaker.failed(now, spread),
         };
         match change {
             Some(Change::Opened) => state.failing_since = Some(now),

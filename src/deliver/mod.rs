@@ -215,8 +215,8 @@ impl Deliverer {
     async fn send(&self, notification: &Notification) -> Sent {
         let fault =
             |reason, sentence: &str| Sent { verdict: Verdict::retry(reason), answer: Some(sentence.to_owned()) };
-        let send = AssertUnwindSafe(self.destination.send(notification, self.clock.now())).catch_unwind();
-        match tokio::time::timeout(self.destination.longest_send() + OVERSTAY, send).await {
+        let attempt = AssertUnwindSafe(self.destination.send(notification, self.clock.now())).catch_unwind();
+        match tokio::time::timeout(self.destination.longest_send() + OVERSTAY, attempt).await {
             Ok(Ok(sent)) => sent,
             Ok(Err(_)) => fault(Reason::Internal, "scanbell failed while sending; this is a bug"),
             Err(_) => fault(Reason::Timeout, "no answer in time"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use uuid::Uuid;
@@ -37,6 +37,17 @@ pub(crate) fn answer(status: u16, headers: &str, body: &str) -> Vec<u8> {
 
 impl HttpStub {
     pub(crate) async fn start(answers: impl Fn(usize) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self::start_on(None, answers).await
+    }
+
+    pub(crate) async fn start_tls(
+        tls: TlsAcceptor,
+        answers: impl Fn(usize) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_on(Some(tls), answers).await
+    }
+
+    async fn start_on(tls: Option<TlsAcceptor>, answers: impl Fn(usize) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let got: Arc<Mutex<Vec<Got>>> = Arc::default();
@@ -45,17 +56,14 @@ impl HttpStub {
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {
-                let (all, answers) = (all.clone(), answers.clone());
+                let (all, answers, tls) = (all.clone(), answers.clone(), tls.clone());
                 connections.spawn(async move {
-                    let mut socket = BufReader::new(socket);
-                    while let Some(request) = read_request(&mut socket).await {
-                        let number = {
-                            let mut all = all.lock().unwrap();
-                            all.push(request);
-                            all.len() - 1
-                        };
-                        if socket.write_all(&answers(number)).await.is_err() {
-                            return;
+                    match tls {
+                        None => converse(socket, &all, &*answers).await,
+                        Some(tls) => {
+                            if let Ok(socket) = tls.accept(socket).await {
+                                converse(socket, &all, &*answers).await;
+                            }
                         }
                     }
                 });
@@ -69,7 +77,25 @@ impl HttpStub {
     }
 }
 
-async fn read_request(socket: &mut BufReader<TcpStream>) -> Option<Got> {
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: S,
+    all: &Mutex<Vec<Got>>,
+    answers: &(impl Fn(usize) -> Vec<u8> + Sync),
+) {
+    let mut socket = BufReader::new(socket);
+    while let Some(request) = read_request(&mut socket).await {
+        let number = {
+            let mut all = all.lock().unwrap();
+            all.push(request);
+            all.len() - 1
+        };
+        if socket.write_all(&answers(number)).await.is_err() || socket.flush().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn read_request<S: AsyncRead + Unpin>(socket: &mut BufReader<S>) -> Option<Got> {
     let mut got = Got::default();
     socket.read_line(&mut got.line).await.ok().filter(|count| *count > 0)?;
     loop {
@@ -94,18 +120,19 @@ pub(crate) enum React {
 /// An SMTP server: `script` sees each command (and `.` for the end of a message) and may react; else all goes well.
 pub(crate) struct SmtpStub {
     pub(crate) address: SocketAddr,
-    said: Arc<Mutex<Vec<String>>>,
-    mails: Arc<Mutex<Vec<String>>>,
+    said: Lines,
+    mails: Lines,
     _tasks: JoinSet<()>,
 }
 
+type Lines = Arc<Mutex<Vec<String>>>;
 type Script = dyn FnMut(&str) -> Option<React> + Send;
 
 impl SmtpStub {
     pub(crate) async fn start(script: impl FnMut(&str) -> Option<React> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (said, mails): (Arc<Mutex<Vec<String>>>, Arc<Mutex<Vec<String>>>) = Default::default();
+        let (said, mails) = (Lines::default(), Lines::default());
         let script: Arc<Mutex<Script>> = Arc::new(Mutex::new(script));
         let mut tasks = JoinSet::new();
         let (all, inbox) = (said.clone(), mails.clone());
@@ -130,7 +157,7 @@ impl SmtpStub {
         let (acceptor, ca) = tls_server();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (said, mails): (Arc<Mutex<Vec<String>>>, Arc<Mutex<Vec<String>>>) = Default::default();
+        let (said, mails) = (Lines::default(), Lines::default());
         let script: Arc<Mutex<Script>> = Arc::new(Mutex::new(|_: &str| None));
         let mut tasks = JoinSet::new();
         let (all, inbox) = (said.clone(), mails.clone());
@@ -171,23 +198,49 @@ impl SmtpStub {
 /// A certificate for `localhost` that signs itself, and its file.
 pub(crate) fn tls_server() -> (TlsAcceptor, tempfile::NamedTempFile) {
     crate::egress::install_tls();
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), made.cert.pem()).unwrap();
+    let made = self_signed("localhost");
+    let config = rustls::ServerConfig::builder().with_no_client_auth();
+    (acceptor(config, &made), file(&made.cert.pem()))
+}
+
+/// The same, but it wants the certificate that is in the second file, whose key is in the third.
+pub(crate) fn mutual_tls_server() -> (TlsAcceptor, [tempfile::NamedTempFile; 3]) {
+    crate::egress::install_tls();
+    let (server, client) = (self_signed("localhost"), self_signed("scanbell"));
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(client.cert.der().clone()).unwrap();
+    let verifier = rustls::server::WebPkiClientVerifier::builder(roots.into()).build().unwrap();
+    let config = rustls::ServerConfig::builder().with_client_cert_verifier(verifier);
+    let key = client.signing_key.serialize_pem();
+    (acceptor(config, &server), [file(&server.cert.pem()), file(&client.cert.pem()), file(&key)])
+}
+
+type Made = rcgen::CertifiedKey<rcgen::KeyPair>;
+
+fn self_signed(name: &str) -> Made {
+    rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap()
+}
+
+fn acceptor(
+    config: rustls::ConfigBuilder<rustls::ServerConfig, rustls::server::WantsServerCert>,
+    made: &Made,
+) -> TlsAcceptor {
     let key = rustls_pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    let config = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key.into())
-        .unwrap();
-    (TlsAcceptor::from(Arc::new(config)), file)
+    TlsAcceptor::from(Arc::new(config.with_single_cert(vec![made.cert.der().clone()], key.into()).unwrap()))
+}
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    file
 }
 
 async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     first: &str,
     mut socket: BufReader<S>,
     script: Arc<Mutex<Script>>,
-    said: Arc<Mutex<Vec<String>>>,
-    mails: Arc<Mutex<Vec<String>>>,
+    said: Lines,
+    mails: Lines,
 ) {
     let mut command = first.to_owned();
     let mut mail = String::new();

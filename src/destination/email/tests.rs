@@ -7,6 +7,7 @@ use rstest::rstest;
 
 use super::*;
 use crate::destination::testing::{React, SmtpStub, mail_notification};
+use crate::secret::SecretString;
 
 fn settings(stub: &SmtpStub, to: &[&str]) -> Settings {
     Settings {
@@ -22,8 +23,8 @@ fn build(settings: &Settings) -> Email {
     Email::build("oncall", "[destinations.oncall]", settings).unwrap()
 }
 
-fn say(reply: &str) -> Option<React> {
-    Some(React::Say(reply.to_owned()))
+fn say(reply: &str) -> React {
+    React::Say(reply.to_owned())
 }
 
 /// Sends one mail to A and B at a server that follows the script.
@@ -191,9 +192,9 @@ fn signing_in(stub: &SmtpStub, auth: Auth, tls: Tls) -> Email {
 #[tokio::test]
 async fn each_way_to_sign_in_says_what_it_must(#[case] auth: Auth, #[case] expected: &str) {
     let stub = SmtpStub::start(|line| match line {
-        "AUTH LOGIN" => say("334 VXNlcm5hbWU6"),
-        "YW5uYUBjb3JwLmV4YW1wbGU=" => say("334 UGFzc3dvcmQ6"),
-        "aHVudGVyMi1wYXNzd29yZA==" => say("235 welcome"),
+        "AUTH LOGIN" => Some(say("334 VXNlcm5hbWU6")),
+        "YW5uYUBjb3JwLmV4YW1wbGU=" => Some(say("334 UGFzc3dvcmQ6")),
+        "aHVudGVyMi1wYXNzd29yZA==" => Some(say("235 welcome")),
         _ => None,
     })
     .await;
@@ -236,8 +237,8 @@ async fn without_tls_nothing_is_sent_when_it_is_required_and_no_password_ever() 
 #[tokio::test]
 async fn an_answer_smuggled_in_before_the_handshake_is_noticed() {
     let stub = SmtpStub::start(|line| match line.split(' ').next() {
-        Some("EHLO") => say("250-stub\r\n250 STARTTLS"),
-        Some("STARTTLS") => say("220 go\r\n250-stub\r\n250 AUTH PLAIN"),
+        Some("EHLO") => Some(say("250-stub\r\n250 STARTTLS")),
+        Some("STARTTLS") => Some(say("220 go\r\n250-stub\r\n250 AUTH PLAIN")),
         _ => None,
     })
     .await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rstest::rstest;
 
 use super::*;
-use crate::destination::testing::{HttpStub, answer, http_notification};
+use crate::destination::testing::{HttpStub, answer, http_notification, mutual_tls_server, tls_server};
 use crate::destination::{Destination, Settings as Any};
 use crate::domain::delivery::Verdict;
 use crate::time::{Clock, from_millis};
@@ -196,4 +196,34 @@ async fn a_probe_connects_and_sends_nothing() {
     assert!(stub.got().is_empty());
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     assert!(build(settings(&format!("http://{closed}/"))).probe().await.unwrap_err().contains("no connection"));
+}
+
+#[tokio::test]
+async fn a_private_ca_is_trusted_where_it_is_named_and_nowhere_else() {
+    let (tls, ca) = tls_server();
+    let stub = HttpStub::start_tls(tls, |_| answer(200, "", "")).await;
+    let url = format!("https://localhost:{}/", stub.address.port());
+    let trusting = build(Settings { ca_file: Some(ca.path().to_owned()), ..settings(&url) });
+    assert_eq!(trusting.send(&http_notification("siem", BODY), from_millis(0)).await.verdict, Verdict::OK);
+    assert!(trusting.probe().await.is_ok());
+    let stranger = build(settings(&url));
+    let sent = stranger.send(&http_notification("siem", BODY), from_millis(0)).await;
+    assert_eq!(sent.verdict, Verdict::retry(Reason::Tls), "{sent:?}");
+    assert!(stranger.probe().await.unwrap_err().contains("certificate"));
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_to_a_server_that_wants_one() {
+    let (tls, [ca, cert, key]) = mutual_tls_server();
+    let stub = HttpStub::start_tls(tls, |_| answer(200, "", "")).await;
+    let nameless = Settings {
+        ca_file: Some(ca.path().to_owned()),
+        ..settings(&format!("https://localhost:{}/", stub.address.port()))
+    };
+    let known =
+        Settings { cert_file: Some(cert.path().to_owned()), key_file: Some(key.path().to_owned()), ..nameless.clone() };
+    assert_eq!(build(known).send(&http_notification("siem", BODY), from_millis(0)).await.verdict, Verdict::OK);
+    let sent = build(nameless).send(&http_notification("siem", BODY), from_millis(0)).await;
+    assert_eq!(sent.verdict.as_str(), "retry", "{sent:?}");
+    assert_eq!(stub.got().len(), 1);
 }
