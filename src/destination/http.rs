@@ -16,8 +16,8 @@ use crate::time::Timestamp;
 
 /// Until the connection stands.
 const CONNECT: Duration = Duration::from_secs(10);
-/// Until the answer is read: Slack and most receivers of webhooks have given up on themselves by then.
-pub(super) const TOTAL: Duration = Duration::from_secs(30);
+/// Until the answer is read. The lease of a delivery is longer, so this also bounds how long a crash delays one.
+pub(super) const TOTAL: Duration = Duration::from_secs(15);
 
 /// The client's options of both.
 pub(super) fn options(guard: Option<Guard>, tls: TlsFiles) -> ClientOptions {

@@ -161,4 +161,4 @@ impl Destination {
 }
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

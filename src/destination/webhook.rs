@@ -220,7 +220,8 @@ fn headers(place: &str, settings: &BTreeMap<String, SecretString>) -> Result<Hea
                 headers.insert(name, value);
             }
             (Err(_), _) => {
-                problems.push(Problem::new(place, format!("`headers`: `{shown}` cannot be the name of a header")))
+                let fact = format!("`headers`: `{shown}` cannot be the name of a header");
+                problems.push(Problem::new(place, fact));
             }
             (_, Err(_)) => {
                 let fact = format!("`headers`: the value of `{shown}` holds characters no header can carry");

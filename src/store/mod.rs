@@ -4,7 +4,10 @@
 //! callers share one transaction. What a call has answered survives a crash. A claim is a lease: a write that
 //! comes after its lease was taken over changes nothing and is answered `false`.
 
+mod backend;
 pub mod sqlite;
+
+pub use backend::{check_url, open};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

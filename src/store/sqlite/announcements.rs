@@ -1,0 +1,213 @@
+//! Finished scans and events that nobody was told of yet: claimed, and closed with their deliveries.
+
+use bytes::Bytes;
+use rusqlite::{OptionalExtension, params};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::asks;
+use super::codes::PENDING;
+use super::failure::Failure;
+use super::writer::Tx;
+use crate::domain::report::Report;
+use crate::store::{Announcement, AnnouncementRecord, Claim, Subject};
+use crate::time::Timestamp;
+
+/// A claimed row as it was read; [`Claimed::parse`] makes an announcement of it outside the writer's thread.
+#[derive(Debug)]
+pub(super) struct Claimed {
+    id: Uuid,
+    claim: Claim,
+    subject: ClaimedSubject,
+}
+
+#[derive(Debug)]
+enum ClaimedSubject {
+    Report { report: String, raw: Option<String>, asks: Vec<String> },
+    Event(String),
+}
+
+impl Claimed {
+    /// `None`, and a word in the log, for a row that cannot be read: it must not hold up the others.
+    pub(super) fn parse(self) -> Option<Announcement> {
+        let subject = match self.subject {
+            ClaimedSubject::Report { report, raw, asks } => parse_report(&report, raw, &asks),
+            ClaimedSubject::Event(event) => serde_json::from_str(&event).map(Subject::Event).map_err(Failure::from),
+        };
+        match subject {
+            Ok(subject) => Some(Announcement { id: self.id, claim: self.claim, subject }),
+            Err(failure) => {
+                tracing::error!(scan.id = %self.id, error = ?failure, "a stored report cannot be read and is not announced");
+                None
+            }
+        }
+    }
+}
+
+fn parse_report(report: &str, raw: Option<String>, asks: &[String]) -> Result<Subject, Failure> {
+    let asks = asks::parse(asks)?;
+    let mut report: Box<Report> = serde_json::from_str(report)?;
+    report.labels = asks::merge_labels(&asks);
+    report.raw = raw.map(RawValue::from_string).transpose()?;
+    Ok(Subject::Report { report, asks })
+}
+
+/// Leases up to `limit` until `lease_end`, oldest first.
+pub(super) fn claim(tx: &Tx<'_>, now: Timestamp, lease_end: Timestamp, limit: u32) -> Result<Vec<Claimed>, Failure> {
+    let claim = Claim(rand::random());
+    let mut statement = tx.connection.prepare_cached(UNANNOUNCED)?;
+    let found = statement
+        .query_map(params![now.as_millisecond(), limit], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<Vec<(bool, Uuid)>, _>>()?;
+    let lease_end = lease_end.as_millisecond();
+    let claim_one = |(is_event, id)| {
+        let subject =
+            if is_event { claim_event(tx, id, claim, lease_end) } else { claim_scan(tx, id, claim, lease_end) };
+        Ok(Claimed { id, claim, subject: subject? })
+    };
+    found.into_iter().map(claim_one).collect()
+}
+
+pub(super) const UNANNOUNCED: &str = "
+    SELECT 0 AS is_event, id, finished_at AS at FROM scans INDEXED BY scans_unannounced
+        WHERE state = 1 AND (due_at IS NULL OR due_at <= ?1)
+    UNION ALL
+    SELECT 1, id, at FROM events INDEXED BY events_unannounced
+        WHERE state = 1 AND (due_at IS NULL OR due_at <= ?1)
+    ORDER BY at LIMIT ?2";
+
+fn claim_scan(tx: &Tx<'_>, id: Uuid, claim: Claim, lease_end: i64) -> Result<ClaimedSubject, Failure> {
+    let (asks, stored): (u32, i64) = tx
+        .connection
+        .prepare_cached("UPDATE scans SET claim = ?, due_at = ? WHERE id = ? RETURNING asks, report")?
+        .query_row(params![claim.0, lease_end, id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (report, raw) = tx
+        .connection
+        .prepare_cached("SELECT report, raw FROM reports WHERE n = ?")?
+        .query_row([stored], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(ClaimedSubject::Report { report, raw, asks: asks::read(tx.connection, id, asks)? })
+}
+
+fn claim_event(tx: &Tx<'_>, id: Uuid, claim: Claim, lease_end: i64) -> Result<ClaimedSubject, Failure> {
+    let event = tx
+        .connection
+        .prepare_cached("UPDATE events SET claim = ?, due_at = ? WHERE id = ? RETURNING event")?
+        .query_row(params![claim.0, lease_end, id.as_bytes()], |row| row.get(0))?;
+    Ok(ClaimedSubject::Event(event))
+}
+
+/// An announcement carried out, with everything worked out that needs no database.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    id: Uuid,
+    claim: i64,
+    messages: Vec<Message>,
+}
+
+#[derive(Debug)]
+struct Message {
+    id: Uuid,
+    destination: String,
+    created_at: i64,
+    media: String,
+    body: Bytes,
+    /// Which of the messages before it has the same body.
+    same_as: Option<usize>,
+}
+
+impl Prepared {
+    /// Outside the writer's thread.
+    pub(super) fn new(record: AnnouncementRecord) -> Self {
+        let mut messages: Vec<Message> = Vec::with_capacity(record.notifications.len());
+        for notification in record.notifications {
+            let (media, body) = notification.content.to_stored();
+            messages.push(Message {
+                id: notification.id,
+                destination: notification.destination,
+                created_at: notification.created_at.as_millisecond(),
+                same_as: messages.iter().position(|earlier| earlier.media == media && earlier.body == body),
+                media,
+                body,
+            });
+        }
+        Self { id: record.id, claim: record.claim.0, messages }
+    }
+}
+
+/// Who the notifications belong to.
+struct Owner {
+    scan: Option<Uuid>,
+    event: Option<Uuid>,
+    finished_at: i64,
+}
+
+/// Closes announcements and keeps their notifications; `false` where the lease was lost.
+pub(super) fn record(tx: &mut Tx<'_>, records: &[Prepared]) -> Result<Vec<bool>, Failure> {
+    records.iter().map(|record| record_one(tx, record)).collect()
+}
+
+fn record_one(tx: &mut Tx<'_>, record: &Prepared) -> Result<bool, Failure> {
+    let Some(owner) = close(tx, record)? else { return Ok(false) };
+    let mut bodies = Vec::with_capacity(record.messages.len());
+    for message in &record.messages {
+        let body = match message.same_as.and_then(|earlier| bodies.get(earlier).copied()) {
+            Some(body) => body,
+            None => keep_body(tx, message)?,
+        };
+        bodies.push(body);
+        keep_delivery(tx, &owner, message, body)?;
+        tx.tally.delivery(&message.destination, PENDING, 1);
+    }
+    Ok(true)
+}
+
+/// The scan or the event, if it is still ours.
+fn close(tx: &Tx<'_>, record: &Prepared) -> Result<Option<Owner>, Failure> {
+    let key = params![record.id.as_bytes(), record.claim];
+    let scan: Option<i64> = tx
+        .connection
+        .prepare_cached(
+            "UPDATE scans SET state = 2, claim = NULL, due_at = NULL
+             WHERE id = ? AND claim = ? AND state = 1 RETURNING finished_at",
+        )?
+        .query_row(key, |row| row.get(0))
+        .optional()?;
+    if let Some(finished_at) = scan {
+        return Ok(Some(Owner { scan: Some(record.id), event: None, finished_at }));
+    }
+    let event: Option<i64> = tx
+        .connection
+        .prepare_cached(
+            "UPDATE events SET state = 2, claim = NULL, due_at = NULL
+             WHERE id = ? AND claim = ? AND state = 1 RETURNING at",
+        )?
+        .query_row(key, |row| row.get(0))
+        .optional()?;
+    Ok(event.map(|finished_at| Owner { scan: None, event: Some(record.id), finished_at }))
+}
+
+fn keep_body(tx: &Tx<'_>, message: &Message) -> Result<i64, Failure> {
+    tx.connection
+        .prepare_cached("INSERT INTO bodies (media, body) VALUES (?, ?)")?
+        .execute(params![message.media, &message.body[..]])?;
+    Ok(tx.connection.last_insert_rowid())
+}
+
+fn keep_delivery(tx: &Tx<'_>, owner: &Owner, message: &Message, body: i64) -> Result<(), Failure> {
+    tx.connection
+        .prepare_cached(
+            "INSERT INTO deliveries (id, scan, event, destination, state, created_at, due_at, scan_finished_at, body)
+             VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            message.id.as_bytes(),
+            owner.scan.as_ref().map(Uuid::as_bytes),
+            owner.event.as_ref().map(Uuid::as_bytes),
+            message.destination,
+            message.created_at,
+            message.created_at,
+            owner.finished_at,
+            body
+        ])?;
+    Ok(())
+}

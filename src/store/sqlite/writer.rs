@@ -1,0 +1,250 @@
+//! The one thread that writes: gathers what concurrent callers want, commits it once, then answers them all.
+//!
+//! Durability costs one flush for a whole group. An operation that fails takes nobody with it: the group is
+//! rolled back and each operation gets a transaction of its own. That is rare, and keeps the usual way free of
+//! savepoints.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+use uuid::{ContextV7, Uuid};
+
+use super::connection;
+use super::failure::Failure;
+use super::tally::Tally;
+use crate::store::StoreError;
+use crate::time::Timestamp;
+
+/// At most so many operations share a transaction: bounds how long the first one waits for its answer.
+const GROUP: usize = 256;
+/// At most so many operations wait; further callers wait to be let in.
+const QUEUE: usize = 512;
+
+/// What an operation works with. The transaction is open; committing is not its business.
+pub(super) struct Tx<'a> {
+    /// The connection.
+    pub(super) connection: &'a Connection,
+    /// Where it says what it adds and takes away.
+    pub(super) tally: &'a mut Tally,
+    ids: &'a ContextV7,
+}
+
+impl Tx<'_> {
+    /// A fresh id: later ones are greater, also within a millisecond and when the clock steps back.
+    pub(super) fn new_id(&self, at: Timestamp) -> Uuid {
+        let seconds = u64::try_from(at.as_second()).unwrap_or(0);
+        let nanos = u32::try_from(at.subsec_nanosecond()).unwrap_or(0);
+        Uuid::new_v7(uuid::Timestamp::from_unix(self.ids, seconds, nanos))
+    }
+}
+
+/// The callers' end.
+#[derive(Debug)]
+pub(super) struct Writer {
+    queue: mpsc::Sender<Message>,
+    path: Arc<Path>,
+}
+
+impl Writer {
+    /// Opens the file on a thread of its own and waits until it is ready.
+    pub(super) async fn start(path: Arc<Path>) -> Result<Self, StoreError> {
+        let (queue, messages) = mpsc::channel(QUEUE);
+        let (ready, opened) = oneshot::channel();
+        let shown = path.clone();
+        std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || match connection::open_writer(&path) {
+                Ok(connection) => {
+                    let _ = ready.send(Ok(()));
+                    Worker::new(path, connection).run(messages);
+                }
+                Err(failure) => drop(ready.send(Err(failure.explain(&path)))),
+            })
+            .map_err(|error| StoreError::Unavailable(format!("no thread for the store: {error}")))?;
+        opened.await.unwrap_or_else(|_| Err(Failure::Panicked.explain(&shown)))?;
+        Ok(Self { queue, path: shown })
+    }
+
+    /// Runs `work` in a transaction and answers when that is durable.
+    ///
+    /// `work` may be run again after its transaction was rolled back, so it must not use up what it holds.
+    pub(super) async fn run<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> Result<T, Failure> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let operation = Operation { work, done: None, reply };
+        self.queue.send(Message::Run(Box::new(operation))).await.map_err(|_| self.closed())?;
+        answer.await.unwrap_or_else(|_| Err(self.closed()))
+    }
+
+    /// Lets the queue run empty, moves everything into the file and ends the thread.
+    pub(super) async fn close(&self) {
+        let (reply, closed) = oneshot::channel();
+        if self.queue.send(Message::Close(reply)).await.is_ok() {
+            let _ = closed.await; // an error means that the thread has ended, which is what was asked for
+        }
+    }
+
+    fn closed(&self) -> StoreError {
+        StoreError::Unavailable(format!("{}: the store is closed", self.path.display()))
+    }
+}
+
+enum Message {
+    Run(Box<dyn Job>),
+    Close(oneshot::Sender<()>),
+}
+
+/// An operation without its type.
+trait Job: Send {
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Failure>;
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+struct Operation<T, F> {
+    work: F,
+    done: Option<T>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Job for Operation<T, F>
+where
+    T: Send,
+    F: FnMut(&mut Tx<'_>) -> Result<T, Failure> + Send,
+{
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Failure> {
+        self.done = Some((self.work)(tx)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
+        let answer = match (committed, self.done) {
+            (Ok(()), Some(done)) => Ok(done),
+            (Err(error), _) => Err(error),
+            (Ok(()), None) => Err(StoreError::Unavailable("an operation was not run".to_owned())),
+        };
+        let _ = self.reply.send(answer); // a caller that left does not want it
+    }
+}
+
+/// The thread's end.
+struct Worker {
+    path: Arc<Path>,
+    connection: Option<Connection>,
+    tally: Tally,
+    ids: ContextV7,
+}
+
+/// Where a transaction broke.
+enum Broken {
+    /// In an operation: the others of its group may still succeed.
+    Operation(Failure),
+    /// While it began or committed: nothing of the group was kept.
+    Transaction(Failure),
+}
+
+impl Worker {
+    fn new(path: Arc<Path>, connection: Connection) -> Self {
+        Self { path, connection: Some(connection), tally: Tally::default(), ids: ContextV7::new() }
+    }
+
+    fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+        let mut gathered = Vec::with_capacity(GROUP);
+        let mut closing = Vec::new();
+        while messages.blocking_recv_many(&mut gathered, GROUP) > 0 {
+            let mut group = Vec::with_capacity(gathered.len());
+            for message in gathered.drain(..) {
+                match message {
+                    Message::Run(job) => group.push(job),
+                    Message::Close(reply) => {
+                        messages.close(); // what is queued still comes
+                        closing.push(reply);
+                    }
+                }
+            }
+            self.work(group);
+        }
+        self.finish();
+        for reply in closing {
+            let _ = reply.send(());
+        }
+    }
+
+    /// One group: together if all goes well, else one by one.
+    fn work(&mut self, mut group: Vec<Box<dyn Job>>) {
+        if group.is_empty() {
+            return;
+        }
+        match self.transact(&mut group) {
+            Ok(()) => answer_all(group, &Ok(())),
+            Err(Broken::Operation(_)) if group.len() > 1 => {
+                for job in group {
+                    self.work(vec![job]);
+                }
+            }
+            Err(Broken::Operation(failure) | Broken::Transaction(failure)) => {
+                answer_all(group, &Err(failure.explain(&self.path)));
+            }
+        }
+    }
+
+    fn transact(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), Broken> {
+        let result = self.try_transact(group);
+        if let Err(Broken::Operation(failure) | Broken::Transaction(failure)) = &result {
+            self.roll_back(failure);
+        }
+        result
+    }
+
+    fn try_transact(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), Broken> {
+        if self.connection.is_none() {
+            self.connection = Some(connection::reopen_writer(&self.path).map_err(Broken::Transaction)?);
+        }
+        let Some(connection) = &self.connection else { return Ok(()) };
+        execute(connection, "BEGIN IMMEDIATE").map_err(Broken::Transaction)?;
+        let mut tx = Tx { connection, tally: &mut self.tally, ids: &self.ids };
+        let ran = catch_unwind(AssertUnwindSafe(|| group.iter_mut().try_for_each(|job| job.run(&mut tx))));
+        ran.unwrap_or(Err(Failure::Panicked)).map_err(Broken::Operation)?;
+        self.tally.write(connection).map_err(Broken::Transaction)?;
+        execute(connection, "COMMIT").map_err(Broken::Transaction)
+    }
+
+    /// Leaves nothing behind; a connection that may be broken is opened again by the next group.
+    fn roll_back(&mut self, failure: &Failure) {
+        self.tally.clear();
+        if let Some(connection) = &self.connection
+            && !connection.is_autocommit()
+            && let Err(error) = execute(connection, "ROLLBACK")
+        {
+            tracing::debug!(error = ?error, "a transaction could not be rolled back; opening the store again");
+            self.connection = None;
+        }
+        if failure.wants_new_connection() {
+            self.connection = None;
+        }
+    }
+
+    fn finish(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        if let Err(failure) = connection::checkpoint(&connection) {
+            // Nothing is lost: the next start reads the log.
+            tracing::debug!(error = ?failure, "the write-ahead log was not moved into the store");
+        }
+    }
+}
+
+fn execute(connection: &Connection, sql: &str) -> Result<(), Failure> {
+    connection.prepare_cached(sql)?.execute([])?;
+    Ok(())
+}
+
+fn answer_all(group: Vec<Box<dyn Job>>, committed: &Result<(), StoreError>) {
+    for job in group {
+        job.answer(committed.clone());
+    }
+}
