@@ -5,6 +5,8 @@
 //! comes after its lease was taken over changes nothing and is answered `false`.
 
 mod backend;
+#[cfg(test)]
+mod conformance;
 pub mod sqlite;
 
 pub use backend::{check_url, open};

@@ -20,6 +20,8 @@ mod replay;
 mod scan_views;
 mod scans;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::path::{Path, PathBuf};
