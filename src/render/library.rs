@@ -36,7 +36,7 @@ const BUILT_IN: [(Dialect, &str, &str); 6] = [
 ];
 
 /// The built-in templates with those of `dir` over them.
-pub(super) fn gather(dir: Option<&Path>) -> Result<BTreeMap<Key, Source>, Problems> {
+pub(super) fn gather(dir: Option<&Path>, problems: &mut Problems) -> BTreeMap<Key, Source> {
     let mut sources: BTreeMap<Key, Source> = BUILT_IN
         .into_iter()
         .map(|(dialect, name, text)| {
@@ -44,11 +44,10 @@ pub(super) fn gather(dir: Option<&Path>) -> Result<BTreeMap<Key, Source>, Proble
             ((dialect, name.to_owned()), Source { place, text: text.to_owned() })
         })
         .collect();
-    let mut problems = Problems::new();
     if let Some(dir) = dir {
         if dir.is_dir() {
             for folder in ["slack", "email", "webhook"] {
-                read_folder(dir, folder, &mut sources, &mut problems);
+                read_folder(dir, folder, &mut sources, problems);
             }
         } else {
             problems.push(
@@ -57,7 +56,7 @@ pub(super) fn gather(dir: Option<&Path>) -> Result<BTreeMap<Key, Source>, Proble
             );
         }
     }
-    problems.into_result(sources)
+    sources
 }
 
 fn read_folder(dir: &Path, folder: &str, sources: &mut BTreeMap<Key, Source>, problems: &mut Problems) {
@@ -75,7 +74,8 @@ fn read_folder(dir: &Path, folder: &str, sources: &mut BTreeMap<Key, Source>, pr
     files.sort();
     for file in files {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if !name.ends_with(".hbs") || name.starts_with('.') {
+        let template = file.extension().is_some_and(|extension| extension == "hbs");
+        if !template || name.starts_with('.') {
             continue;
         }
         match read_file(folder, &file, &name) {

@@ -88,7 +88,6 @@ impl<'s> Place<'s> {
             Shape::Open => &OPEN,
             Shape::Fields(fields) => fields.get(name)?,
             Shape::List(item) if name.parse::<usize>().is_ok() => return Some(Self { shape: item, way: None }),
-            Shape::List(_) if name == "length" => &LEAF,
             Shape::List(_) | Shape::Leaf => return None,
         };
         Some(Self { shape, way })
@@ -205,7 +204,8 @@ impl<'s> Scope<'s> {
             before = format!("{}.", steps.remove(0));
             place = Some(named);
         }
-        follow(place.unwrap_or_else(|| frame.here.clone()), &steps, before)
+        let inside = place.is_none() && self.frames.len() > up + 1;
+        follow(place.unwrap_or_else(|| frame.here.clone()), &steps, before, inside)
     }
 
     /// Names given by `as |…|` or by a partial's parameters; they are seen in the blocks inside too.
@@ -214,11 +214,12 @@ impl<'s> Scope<'s> {
     }
 }
 
-fn follow<'s>(from: Place<'s>, steps: &[String], mut before: String) -> Result<Place<'s>, Missing> {
+fn follow<'s>(from: Place<'s>, steps: &[String], mut before: String, inside: bool) -> Result<Place<'s>, Missing> {
     let mut place = from;
     for step in steps {
         place = place.field(step).ok_or_else(|| Missing {
             of: match before.trim_end_matches('.') {
+                "" if inside => "what the block around it shows; the whole view begins with `@root.`".to_owned(),
                 "" => "what templates see".to_owned(),
                 "report" => "the report".to_owned(),
                 other => format!("`{other}`"),
