@@ -3,16 +3,35 @@
 //! [`parse`] turns the bytes that came by AMQP, HTTP or the command line into requests and refusals.
 //! It is a pure function over hostile input: it neither panics nor recurses nor allocates without bound.
 
+mod event;
+mod fields;
+mod json;
+mod parse;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use parse::parse;
+
 /// The largest message that is read, in bytes.
 pub const MAX_BYTES: usize = 1024 * 1024;
 /// The most entries one array may have.
 pub const MAX_ENTRIES: usize = 10_000;
+/// The deepest JSON that is read: far more than any request needs.
+pub const MAX_DEPTH: usize = 128;
+/// The most labels one request may have.
+pub const MAX_LABELS: usize = 64;
+/// The longest name of a label, in bytes.
+pub const MAX_LABEL_NAME: usize = 256;
+/// The longest value of a label, in bytes.
+pub const MAX_LABEL_VALUE: usize = 4096;
+/// The most destinations one request may name.
+pub const MAX_DESTINATIONS: usize = 256;
+/// The longest idempotency key, in bytes.
+pub const MAX_KEY: usize = 1024;
 
 /// One request as it was asked, not yet checked against the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -36,7 +55,7 @@ pub struct Request {
 /// Why something was not accepted: the closed set of `x-scanbell-reason`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RefusalReason {
-    /// Looks like JSON and is not.
+    /// Looks like JSON and is not, is nested too deep, or is not text at all.
     NotJson,
     /// No `scan_id`, or an empty one.
     MissingScanId,
@@ -96,7 +115,7 @@ pub struct Envelope {
     /// `content-type`, parameters and case as they came.
     pub content_type: Option<String>,
     /// Text headers that may carry binary-mode `CloudEvents` attributes, names as they came
-    /// (`cloudEvents_id`, `cloudEvents:id`, `ce-id`).
+    /// (`cloudEvents_id`, `cloudEvents:id`, `ce-id`). Others do no harm.
     pub headers: BTreeMap<String, String>,
     /// Serves as idempotency key where the request has no `id` (AMQP `message_id`).
     pub message_id: Option<String>,
@@ -107,6 +126,9 @@ pub struct Envelope {
 pub struct Entry {
     /// The bytes of this entry, unchanged: what goes to the dead-letter queue when it is refused.
     pub bytes: Bytes,
-    /// The request, with `id` filled from the envelope where it was absent, or why not.
+    /// The request, or why there is none.
     pub request: Result<Request, Refusal>,
+    /// What the envelope offers as idempotency key where the request has no `id`: the message's ID, else source
+    /// and ID of the `CloudEvents` event; in an array with `#` and the entry's index.
+    pub envelope_key: Option<String>,
 }

@@ -59,6 +59,10 @@ pub struct NewRequest {
     pub force: bool,
     /// The caller's idempotency key: a second request with the same one is a duplicate, for ever (of retention).
     pub idempotency_key: Option<String>,
+    /// The key was made by us from the message itself, and the broker says that it delivers it for the first time:
+    /// it is not looked up, only kept (it names this request's scan from now on), so that a redelivery is
+    /// recognised while two equal messages both count.
+    pub first_sight: bool,
     /// When it is accepted.
     pub accepted_at: Timestamp,
     /// When following ends.
@@ -355,9 +359,10 @@ pub struct Tallies {
 pub trait Store: Send + Sync + 'static {
     /// Accepts many requests, in order; answers in the same order.
     ///
-    /// In this order, for each: a known idempotency key is a duplicate of the scan it named. A scan of the same
-    /// key that is followed is joined: its asks and labels grow, its deadline becomes the later one. One that
-    /// finished after `dedupe_since` makes it a duplicate, unless `force`. Else a new scan is followed, due now.
+    /// In this order, for each: a known idempotency key is a duplicate of the scan it named, unless `first_sight`;
+    /// a key is kept either way. A scan of the same key that is followed is joined: its asks and labels grow, its
+    /// deadline becomes the later one. One that finished after `dedupe_since` makes it a duplicate, unless `force`.
+    /// Else a new scan is followed, due now.
     async fn accept(&self, requests: Vec<NewRequest>) -> Result<Vec<Accepted>>;
 
     /// Leases up to `limit` scans of `provider` that are due at `now`, most overdue first.
