@@ -13,7 +13,7 @@ pub mod profile;
 mod rule;
 mod settings;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};

@@ -16,7 +16,8 @@ use crate::problem::{Problem, Problems, did_you_mean};
 pub(super) struct File<'s> {
     name: &'s str,
     text: &'s str,
-    problems: RefCell<Problems>,
+    /// With where they begin, so that they can be told in the order of the file.
+    problems: RefCell<Vec<(usize, Problem)>>,
 }
 
 impl<'s> File<'s> {
@@ -38,15 +39,22 @@ impl<'s> File<'s> {
         let before = self.text.get(..at.start).unwrap_or(self.text);
         let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
         let problem = Problem::new(format!("{}:{line}", self.name), fact);
-        self.problems.borrow_mut().push(match hint {
+        let problem = match hint {
             Some(hint) => problem.hint(hint),
             None => problem,
-        });
+        };
+        self.problems.borrow_mut().push((at.start, problem));
     }
 
-    /// All that was found.
+    /// All that was found, in the order of the file.
     pub(super) fn into_problems(self) -> Problems {
-        self.problems.into_inner()
+        let mut found = self.problems.into_inner();
+        found.sort_by_key(|(start, _)| *start);
+        let mut problems = Problems::new();
+        for (_, problem) in found {
+            problems.push(problem);
+        }
+        problems
     }
 }
 

@@ -1,0 +1,287 @@
+//! Follows scans at one provider: takes due scans, polls each once, writes down what follows.
+//!
+//! Knows nothing of requests, routes or destinations; meets the other steps only in the store. One watcher per
+//! provider: its own concurrency, rate and pause. May stop anywhere: an unfinished claim is free again when its lease
+//! ends, and an observation that could not be written is made again.
+
+mod events;
+mod gate;
+mod health;
+mod rate;
+mod report;
+mod run;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use uuid::Uuid;
+
+use crate::domain::report::Facts;
+use crate::domain::scan::{Next, Observation, next};
+use crate::provider::{Provider, Seen};
+use crate::store::{ObservationRecord, ObservationResult, Release, ScanClaim, SharedStore, StoreError};
+use crate::telemetry::metrics;
+use crate::time::{Backoff, Clock, Timestamp, Wake, after, chance};
+use events::Events;
+use gate::Gate;
+pub use health::{Paused, ProviderHealth};
+pub use report::report;
+
+/// How a watcher waits; the defaults are right outside tests.
+#[derive(Debug, Clone, Copy)]
+pub struct Knobs {
+    /// Look for due scans at least this often: another replica may have written one.
+    pub idle: Duration,
+    /// When told to stop, wait so long for polls in hand before handing their scans back.
+    pub drain: Duration,
+}
+
+impl Default for Knobs {
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(5), drain: Duration::from_secs(10) }
+    }
+}
+
+/// Between two looks at a store that fails.
+const STORE_BACKOFF: Backoff = Backoff { first: Duration::from_millis(500), growth: 2.0, max: Duration::from_secs(30) };
+/// A lease lasts this much longer than the longest poll: for writing down what it saw.
+const LEASE_MARGIN: Duration = Duration::from_secs(10);
+/// A look at the store that found nothing to claim is not repeated sooner.
+const SHORTEST_WAIT: Duration = Duration::from_millis(20);
+
+/// The watcher of one provider.
+pub struct Watcher {
+    store: SharedStore,
+    provider: Arc<Provider>,
+    clock: Clock,
+    announce: Wake,
+    raw_limit: u64,
+    knobs: Knobs,
+    health: ProviderHealth,
+    gate: Mutex<Gate>,
+    events: Events,
+    /// Failed calls to the store in a row.
+    store_failures: Mutex<u32>,
+}
+
+/// What one [`Watcher::tick`] did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tick {
+    /// Scans that were polled.
+    pub polled: usize,
+    /// Scans that are finished now.
+    pub finished: usize,
+    /// When to look again; earlier if somebody says that there is work.
+    pub next: Timestamp,
+}
+
+/// Scans to poll now.
+struct Round {
+    claims: Vec<ScanClaim>,
+    /// The provider is paused and this is the one scan that tries it.
+    is_trial: bool,
+    /// When to look again.
+    next: Timestamp,
+    /// There is probably more that is due: look as soon as there is room.
+    backlog: bool,
+}
+
+/// One scan was polled.
+#[derive(Debug, Clone, Copy)]
+struct Followed {
+    finished: bool,
+    /// When it is due again.
+    due: Option<Timestamp>,
+}
+
+impl Watcher {
+    /// A watcher that has not looked yet. `announce` is woken when there is something to tell; bodies above
+    /// `raw_limit` bytes are left out of reports.
+    pub fn new(store: SharedStore, provider: Arc<Provider>, clock: Clock, announce: Wake, raw_limit: u64) -> Self {
+        metrics::provider_paused(provider.name(), false);
+        Self {
+            gate: Mutex::new(Gate::new(provider.concurrency(), provider.requests_per_second(), clock.now())),
+            health: ProviderHealth::new(provider.name()),
+            events: Events::default(),
+            knobs: Knobs::default(),
+            store_failures: Mutex::default(),
+            store,
+            provider,
+            clock,
+            announce,
+            raw_limit,
+        }
+    }
+
+    /// With other waits than the usual ones.
+    pub fn with_knobs(self, knobs: Knobs) -> Self {
+        Self { knobs, ..self }
+    }
+
+    /// Whether the provider is paused, and why; cheap to clone and to ask.
+    pub fn health(&self) -> ProviderHealth {
+        self.health.clone()
+    }
+
+    /// One unit of work: claims what concurrency and rate allow, polls all of it at once, writes down each result as
+    /// it comes. Tests call this; [`Watcher::run`] does the same without waiting for the slowest.
+    pub async fn tick(&self) -> Tick {
+        let round = self.claim(0).await;
+        let polled = round.claims.len();
+        let polls = round.claims.into_iter().map(|claim| self.follow(claim, round.is_trial));
+        let followed = join_all(polls).await;
+        let due = followed.iter().filter_map(|followed| followed.due).fold(round.next, Timestamp::min);
+        let now = self.clock.now();
+        let at_once = round.backlog && polled > 0 && self.gate().opens_at(now).is_none();
+        let next = if at_once { now } else { due };
+        Tick { polled, finished: followed.iter().filter(|followed| followed.finished).count(), next }
+    }
+
+    /// Takes as many due scans as may be polled now, while `in_hand` are being polled.
+    async fn claim(&self, in_hand: usize) -> Round {
+        let now = self.clock.now();
+        self.tell_operator().await;
+        let (many, is_trial) = self.gate().allows(now, in_hand);
+        let later = |next: Timestamp, backlog| Round { claims: Vec::new(), is_trial, next, backlog };
+        if many == 0 {
+            let next = self.gate().opens_at(now).unwrap_or_else(|| after(now, self.knobs.idle));
+            return later(next.min(after(now, self.knobs.idle)), true);
+        }
+        if is_trial && let Err(error) = self.provider.reload_secret() {
+            tracing::debug!(provider.name = self.provider.name(), error, "the key could not be read again");
+        }
+        let lease = self.provider.longest_poll() + LEASE_MARGIN;
+        let claimed = self.store.claim_due_scans(self.provider.name(), now, many, lease).await;
+        let Some(claims) = self.note_store(claimed) else { return later(self.store_retry_at(now), false) };
+        self.gate().took(claims.len(), is_trial, now);
+        let backlog = claims.len() == many && !is_trial;
+        let next = if backlog { self.gate().opens_at(now) } else { self.next_due(now).await };
+        let idle = after(now, self.knobs.idle);
+        Round { claims, is_trial, next: next.unwrap_or(idle).min(idle), backlog }
+    }
+
+    /// When the store says that there is something to do.
+    async fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
+        let due = self.store.next_scan_due(self.provider.name()).await;
+        self.note_store(due)?.map(|due| due.max(after(now, SHORTEST_WAIT)))
+    }
+
+    /// Polls one scan and writes down what follows.
+    async fn follow(&self, claim: ScanClaim, is_trial: bool) -> Followed {
+        let started = Instant::now();
+        let seen = self.provider.poll(&claim.key.scan_id, self.clock.now()).await;
+        let took = started.elapsed();
+        metrics::poll(self.provider.name(), word(&seen.observation), took);
+        let now = self.clock.now();
+        self.note_seen(&seen, is_trial, now);
+        tracing::debug!(
+            provider.name = self.provider.name(), scan.id = %claim.id, observation = word(&seen.observation),
+            detail = seen.detail, duration_ms = took.as_millis() as u64, "polled"
+        );
+        let decided = next(self.provider.pace(), claim.tracking, &seen.observation, now, chance());
+        let followed = match decided {
+            Next::Poll { mut at, tracking } => {
+                // A scan whose poll was refused is the next one to try the key with.
+                if let (Observation::Unauthorized, Some(trial)) = (&seen.observation, self.gate().trial_at()) {
+                    at = at.min(trial);
+                }
+                self.record(&claim, ObservationResult::Again { at, tracking }).await;
+                Followed { finished: false, due: Some(at) }
+            }
+            Next::Finish(outcome) => {
+                let facts = Facts {
+                    id: claim.id,
+                    provider: claim.key.provider.clone(),
+                    scan_id: claim.key.scan_id.clone(),
+                    outcome,
+                    requested_at: claim.requested_at,
+                    finished_at: now,
+                    polls: claim.tracking.polls.saturating_add(1),
+                };
+                Followed { finished: self.finish(&claim, facts, seen).await, due: None }
+            }
+        };
+        self.tell_operator().await;
+        followed
+    }
+
+    /// Closes a scan with its report; `false` if that could not be written.
+    async fn finish(&self, claim: &ScanClaim, facts: Facts, seen: Seen) -> bool {
+        let report = report(&self.provider, facts, seen, self.raw_limit);
+        let (outcome, verdict, severity, polls) = (report.outcome, report.verdict, report.severity, report.polls);
+        if !self.record(claim, ObservationResult::Finished(Box::new(report))).await {
+            return false;
+        }
+        metrics::report(self.provider.name(), outcome.as_str(), verdict.as_str(), severity.as_str());
+        tracing::info!(
+            provider.name = self.provider.name(), scan.id = %claim.id, scan.scan_id = claim.key.scan_id,
+            %outcome, %verdict, %severity, polls, "scan finished"
+        );
+        self.announce.wake();
+        true
+    }
+
+    /// Writes down one result; `false`: not written, and somebody will poll the scan again.
+    async fn record(&self, claim: &ScanClaim, result: ObservationResult) -> bool {
+        let record = ObservationRecord { scan: claim.id, claim: claim.claim, result };
+        let written = self.store.record_observations(vec![record]).await;
+        let written = self.note_store(written).is_some_and(|written| written.first() == Some(&true));
+        if !written {
+            tracing::debug!(provider.name = self.provider.name(), scan.id = %claim.id, "not written: polled again later");
+        }
+        written
+    }
+
+    /// Hands scans back that were claimed and not polled.
+    async fn release(&self, claims: impl IntoIterator<Item = (Uuid, crate::store::Claim)>) {
+        let releases: Vec<_> = claims.into_iter().map(|(id, claim)| Release::Scan(id, claim)).collect();
+        if !releases.is_empty() {
+            let answer = self.store.release(releases).await;
+            self.note_store(answer);
+        }
+    }
+
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What an answer of the store says about the store: the first failure of a row is a warning, its end is told.
+    fn note_store<T>(&self, answer: Result<T, StoreError>) -> Option<T> {
+        let mut failures = self.store_failures.lock().unwrap_or_else(PoisonError::into_inner);
+        match answer {
+            Ok(value) => {
+                if std::mem::take(&mut *failures) > 0 {
+                    tracing::info!(provider.name = self.provider.name(), "the store answers again");
+                }
+                Some(value)
+            }
+            Err(error) => {
+                if *failures == 0 {
+                    tracing::warn!(provider.name = self.provider.name(), %error, "trying again until the store answers");
+                }
+                *failures = failures.saturating_add(1);
+                None
+            }
+        }
+    }
+
+    fn store_retry_at(&self, now: Timestamp) -> Timestamp {
+        let failures = *self.store_failures.lock().unwrap_or_else(PoisonError::into_inner);
+        after(now, STORE_BACKOFF.delay(failures.saturating_sub(1), chance()))
+    }
+}
+
+/// The word of an observation in metrics and logs.
+fn word(observation: &Observation) -> &'static str {
+    match observation {
+        Observation::Running { .. } => "running",
+        Observation::Ended(_) => "ended",
+        Observation::NotFound { .. } => "not_found",
+        Observation::Unavailable { .. } => "unavailable",
+        Observation::Unauthorized => "unauthorized",
+    }
+}
+
+#[cfg(test)]
+mod tests;
