@@ -84,7 +84,7 @@ impl Planner {
                 Some(error) => tracing::warn!(scan.id = %id, route.name = %step.route, reason = %error,
                     "a rule could not be evaluated and counts as true: the report is delivered"),
                 None => {
-                    tracing::debug!(scan.id = %id, route.name = %step.route, matched = step.matched, "{}", step.why)
+                    tracing::debug!(scan.id = %id, route.name = %step.route, matched = step.matched, "{}", step.why);
                 }
             }
         }

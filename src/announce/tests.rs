@@ -115,10 +115,10 @@ fn announcer(shelf: &Arc<Shelf>, wakes: HashMap<String, Wake>) -> Announcer {
     let routes = [route("verdict == 'threat'", "slack"), route("labels.team == 'platform'", "oncall")];
     let store: SharedStore = Arc::clone(shelf) as SharedStore;
     let renderer = Renderer::build(None, &NAMES.map(voice)).unwrap();
-    let router = Router::build(&routes, &names).unwrap();
+    let routes = Router::build(&routes, &names).unwrap();
     let operator = vec!["oncall".to_owned(), "siem".to_owned()];
     let clock = Clock::manual(from_millis(1_000));
-    Announcer::new(store, Arc::new(renderer), Arc::new(router), operator, names, clock, wakes)
+    Announcer::new(store, Arc::new(renderer), Arc::new(routes), operator, names, clock, wakes)
 }
 
 fn report(team: Option<&str>) -> Box<Report> {

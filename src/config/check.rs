@@ -77,7 +77,8 @@ fn server(config: &Config, places: &Places) -> Problems {
             .hint("leave the key out, or set a long random one: openssl rand -hex 32")
             .into();
     }
-    let written = places.is_written(&keys(&["server", "token"])) || places.is_written(&keys(&["server", "token_file"]));
+    // A token of the wrong type has its own problem already.
+    let written = ["token", "token_file"].iter().any(|key| places.is_written(&keys(&["server", key])));
     if token.is_some() || written || config.server.listen.is_loopback() {
         return Problems::new();
     }
@@ -124,4 +125,22 @@ pub(super) fn warnings(config: &Config, places: &Places) -> Vec<Problem> {
         warnings.push(Problem::new(place, fact).hint("set it to at least `intake.dedupe`"));
     }
     warnings
+}
+
+impl Config {
+    /// The problem of a daemon that could follow nothing; commands that follow no scan do not mind.
+    pub fn nothing_to_follow(&self) -> Option<Problem> {
+        self.providers.is_empty().then(|| {
+            Problem::new("configuration", "no provider is configured, so no scan can be followed")
+                .hint("write [providers.sieve] with `api_key_file = \"/run/secrets/sieve\"`")
+        })
+    }
+
+    /// The warning of a daemon that follows scans and tells nobody.
+    pub fn nobody_to_tell(&self) -> Option<Problem> {
+        self.destinations.is_empty().then(|| {
+            Problem::new("configuration", "no destination is configured, so nobody is told what scans say")
+                .hint("write [destinations.NAME] with `kind = \"slack\"`, \"email\" or \"webhook\"")
+        })
+    }
 }

@@ -13,7 +13,7 @@ use super::fault::{Path, Step};
 use crate::problem::Problem;
 
 /// A parsed document.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Document {
     /// Its values, ready to be layered.
     pub(super) table: Dict,

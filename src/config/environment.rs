@@ -6,8 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use figment::value::{Dict, Map, Value};
-use figment::{Metadata, Profile, Provider};
+use figment::value::{Dict, Value};
 
 use super::fault::{Path, Step};
 use crate::problem::Problem;
@@ -18,41 +17,38 @@ const PREFIX: &str = "SCANBELL_";
 /// What stands between the names of a path.
 const SEPARATOR: &str = "__";
 
-/// The settings of the environment.
+/// Which variable gives which setting; the values are not kept here.
 #[derive(Debug, Default)]
-pub(super) struct Environment {
-    table: Dict,
-    /// The variable of every setting.
-    pub(super) variables: BTreeMap<Path, String>,
+pub(super) struct Variables(BTreeMap<Path, String>);
+
+/// Picks out the settings; `existing` is what the layers below hold, whose spelling of names is taken over.
+pub(super) fn settings(all: &[(String, String)], existing: &Value) -> (Dict, Variables) {
+    let mut table = Dict::new();
+    let mut variables = Variables::default();
+    for (variable, value) in all {
+        let Some(names) = names_of(variable).filter(|_| !value.is_empty()) else { continue };
+        let names = as_written(&names, existing);
+        insert(&mut table, &names, value);
+        variables.0.insert(names.into_iter().map(Step::Key).collect(), variable.clone());
+    }
+    (table, variables)
 }
 
-impl Environment {
-    /// Picks out the settings; `existing` is what the layers below hold, whose spelling of names is taken over.
-    pub(super) fn new(all: &[(String, String)], existing: &Value) -> Self {
-        let mut this = Self::default();
-        for (variable, value) in all {
-            let Some(names) = names_of(variable).filter(|_| !value.is_empty()) else { continue };
-            let names = as_written(&names, existing);
-            insert(&mut this.table, &names, value);
-            this.variables.insert(names.into_iter().map(Step::Key).collect(), variable.clone());
-        }
-        this
+impl Variables {
+    /// Every setting that a variable gives.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.0.keys()
     }
 
-    /// The variable that sets `path`, something in it, or the table around it.
-    pub(super) fn variable(&self, path: &[Step]) -> Option<&str> {
+    /// Whether a variable gives exactly this setting.
+    pub(super) fn gives(&self, path: &[Step]) -> bool {
+        self.0.contains_key(path)
+    }
+
+    /// The variable that gives `path`, something in it, or the table around it.
+    pub(super) fn related(&self, path: &[Step]) -> Option<&str> {
         let related = |key: &Path| key.starts_with(path) || path.starts_with(key);
-        self.variables.iter().find(|(key, _)| related(key)).map(|(_, name)| name.as_str())
-    }
-}
-
-impl Provider for &Environment {
-    fn metadata(&self) -> Metadata {
-        Metadata::named(super::layers::ENVIRONMENT)
-    }
-
-    fn data(&self) -> figment::Result<Map<Profile, Dict>> {
-        Ok(Profile::Default.collect(self.table.clone()))
+        self.0.iter().find(|(key, _)| related(key)).map(|(_, name)| name.as_str())
     }
 }
 

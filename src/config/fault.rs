@@ -100,7 +100,11 @@ impl Error for Fault {
     }
 
     fn invalid_value(found: Unexpected<'_>, wanted: &dyn Expected) -> Self {
-        Self::invalid_type(found, wanted)
+        let found = match found {
+            Unexpected::Signed(0..) | Unexpected::Unsigned(_) => "too large",
+            other => found_words(&other),
+        };
+        Self::new(Kind::WrongType { wanted: wanted_words(&wanted.to_string()), found })
     }
 
     fn invalid_length(_: usize, wanted: &dyn Expected) -> Self {
@@ -134,6 +138,7 @@ fn found_words(found: &Unexpected<'_>) -> &'static str {
         Unexpected::Bool(_) => "true or false",
         Unexpected::Signed(number) if *number < 0 => "a negative number",
         Unexpected::Unsigned(_) | Unexpected::Signed(_) => "a whole number",
+        Unexpected::Float(number) if number.is_infinite() => "too large",
         Unexpected::Float(_) => "a number with a fraction",
         Unexpected::Str(_) | Unexpected::Char(_) => "text",
         Unexpected::Seq => "a list",

@@ -8,18 +8,15 @@ use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
 use super::document::{self, Document};
-use super::environment::Environment;
+use super::environment;
 use super::places::Places;
+use super::section::find;
 use crate::problem::{Problem, Problems};
 
 /// The configuration that is compiled in, and the reference of all keys.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
-/// Name of the layer of the environment.
-pub(super) const ENVIRONMENT: &str = "environment";
-
 /// The layers, merged.
-#[derive(Debug)]
 pub(super) struct Layers {
     /// One tree of all settings.
     pub(super) tree: Value,
@@ -52,36 +49,26 @@ pub(super) fn merge(file: Option<(&FilePath, &str)>, env: &[(String, String)]) -
         None => Document::default(),
     };
     drop_twins(&mut defaults, &written.table);
-    let below = Value::from(merged(&layer_of("built-in defaults", &defaults).merge(layer("file", &written.table)))?);
-    let environment = Environment::new(env, &below);
-    let above = (&environment).data().map_err(|error| broken(&error))?.remove(&Profile::Default).unwrap_or_default();
+    let below = merged(&[("built-in defaults", &defaults), ("file", &written.table)])?;
+    let (above, variables) = environment::settings(env, &below);
     drop_twins(&mut defaults, &above);
     drop_twins(&mut written.table, &above);
-
-    let figment = layer_of("built-in defaults", &defaults).merge(layer("file", &written.table)).merge(&environment);
-    let tree = Value::from(merged(&figment)?);
-    let tag = environment.variables.keys().find_map(|path| super::section::find(&tree, path).map(Value::tag));
-    let places = Places::new(file.map(|(path, _)| path.to_owned()), written, environment);
-    Ok(Layers { tree, environment: tag, places })
+    let layers = [("built-in defaults", &defaults), ("file", &written.table), ("environment", &above)];
+    let tree = merged(&layers)?;
+    let environment = variables.paths().find_map(|path| match find(&tree, path) {
+        Some(Value::String(tag, _)) => Some(*tag),
+        _ => None,
+    });
+    let places = Places::new(file.map(|(path, _)| path.to_owned()), written, variables);
+    Ok(Layers { tree, environment, places })
 }
 
-fn layer(name: &'static str, table: &Dict) -> Layer {
-    Layer { name, table: table.clone() }
-}
-
-fn layer_of(name: &'static str, table: &Dict) -> Figment {
-    Figment::from(layer(name, table))
-}
-
-fn merged(figment: &Figment) -> Result<Dict, Problems> {
-    let value = figment.find_value("").map_err(|error| broken(&error))?;
-    Ok(value.into_dict().unwrap_or_default())
-}
-
-/// Our providers cannot fail; should figment ever say otherwise, it is said without the values.
-fn broken(error: &figment::Error) -> Problems {
-    let _ = error;
-    Problem::new("configuration", "its layers cannot be merged").into()
+/// Figment lays the tables over one another and marks each value with the layer it came from.
+fn merged(layers: &[(&'static str, &Dict)]) -> Result<Value, Problems> {
+    let layer = |(name, table): &(&'static str, &Dict)| Layer { name, table: (*table).clone() };
+    let figment = layers.iter().map(layer).fold(Figment::new(), Figment::merge);
+    // Our layers cannot fail; should figment ever say otherwise, it would print values.
+    figment.find_value("").map_err(|_| Problem::new("configuration", "its layers cannot be merged").into())
 }
 
 /// Takes out of `lower` what `upper` gives in the other spelling: `x` for `x_file` and the reverse.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use figment::value::Value;
 
 use super::document::Document;
-use super::environment::Environment;
+use super::environment::Variables;
 use super::fault::{Path, Step, keys};
 use crate::problem::{Problem, Problems};
 
@@ -19,17 +19,17 @@ pub(super) const NAMED: [&str; 2] = ["providers", "destinations"];
 pub struct Places {
     pub(super) file: Option<PathBuf>,
     pub(super) lines: BTreeMap<Path, usize>,
-    environment: Environment,
+    variables: Variables,
     /// The names of the routes, where they have one.
     route_names: Vec<Option<String>>,
 }
 
 impl Places {
-    pub(super) fn new(file: Option<PathBuf>, document: Document, environment: Environment) -> Self {
+    pub(super) fn new(file: Option<PathBuf>, document: Document, variables: Variables) -> Self {
         let routes = document.table.get("routes").and_then(Value::as_array).unwrap_or_default();
         let name_of = |route: &Value| Some(route.as_dict()?.get("name")?.as_str()?.to_owned());
         let route_names = routes.iter().map(name_of).collect();
-        Self { file, lines: document.lines, environment, route_names }
+        Self { file, lines: document.lines, variables, route_names }
     }
 
     /// The place of a table, or of a key in it: `places.of(&["destinations", "siem"], Some("url"))`.
@@ -51,17 +51,17 @@ impl Places {
 
     /// Whether somebody wrote this setting, in the file or the environment.
     pub(super) fn is_written(&self, path: &[Step]) -> bool {
-        self.lines.contains_key(path) || self.environment.variables.contains_key(path)
+        self.lines.contains_key(path) || self.variables.gives(path)
     }
 
     /// Whether the environment has the last word about this setting.
     pub(super) fn is_from_environment(&self, path: &[Step]) -> bool {
-        self.environment.variables.keys().any(|key| path.starts_with(key))
+        self.variables.paths().any(|key| path.starts_with(key))
     }
 
     pub(super) fn place(&self, path: &[Step]) -> String {
         if let Some(variable) = self.variable(path) {
-            let exact = self.environment.variables.contains_key(path);
+            let exact = self.variables.gives(path);
             let inside = if exact || path.is_empty() { String::new() } else { format!(": {}", self.spelled(path)) };
             return format!("environment {variable}{inside}");
         }
@@ -133,7 +133,7 @@ impl Places {
 
     /// The variable to point at: it sets this, or the table around it; or this is a table that the file lacks.
     pub(super) fn variable(&self, path: &[Step]) -> Option<&str> {
-        let variable = self.environment.variable(path)?;
+        let variable = self.variables.related(path)?;
         (self.is_from_environment(path) || !self.lines.contains_key(path)).then_some(variable)
     }
 

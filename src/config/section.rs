@@ -16,7 +16,6 @@ use crate::problem::{Problem, Problems, did_you_mean};
 const MOST: usize = 200;
 
 /// Reads sections and gathers what is wrong with them.
-#[derive(Debug)]
 pub(super) struct Reader<'a> {
     pub(super) tree: &'a Value,
     pub(super) environment: Option<Tag>,

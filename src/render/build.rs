@@ -64,8 +64,13 @@ fn compile(name: &str, source: &Source) -> Result<Compiled, Problem> {
     let template = Template::compile_with_name(&source.text, name.to_owned()).map_err(|error| {
         let line = error.pos().map_or(1, |(line, _)| line);
         let reason = error.reason().to_string();
-        let hint = reason.lines().nth(1).unwrap_or("see the Handlebars syntax in docs/templates.md").trim().to_owned();
-        Problem::new(format!("{}:{line}", source.place), reason.lines().next().unwrap_or_default()).hint(hint)
+        let fact = match reason.lines().next().unwrap_or_default() {
+            // What follows is a list of names from the parser's grammar.
+            syntax if syntax.starts_with("invalid handlebars syntax") => "is not valid Handlebars from here on",
+            other => other,
+        };
+        Problem::new(format!("{}:{line}", source.place), fact)
+            .hint("every `{{#…}}` needs its `{{/…}}`, every `{{` its `}}`; the helpers are in docs/templates.md")
     })?;
     Ok(Compiled { place: source.place.clone(), template })
 }

@@ -93,9 +93,9 @@ fn visible(character: char) -> char {
         '\t' => ' ',
         '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}' => '↵',
         // Embeddings, overrides and isolates turn the order of what follows around: `gpj.exe`.
-        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => REPLACED,
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
         // Invisible and without a use in a name. The joiners stay: scripts and emoji need them.
-        '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{ad}' | '\u{180e}' => REPLACED,
+        | '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{ad}' | '\u{180e}' => REPLACED,
         other if other.is_control() => REPLACED,
         other => other,
     }

@@ -74,7 +74,8 @@ fn read_folder(dir: &Path, folder: &str, sources: &mut BTreeMap<Key, Source>, pr
     files.sort();
     for file in files {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if !name.ends_with(".hbs") || name.starts_with('.') {
+        let template = file.extension().is_some_and(|extension| extension == "hbs");
+        if !template || name.starts_with('.') {
             continue;
         }
         match read_file(folder, &file, &name) {

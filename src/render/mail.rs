@@ -10,10 +10,10 @@ const SUBJECT: usize = 200;
 const TEST: &str = "This is a test message from scanbell. Nothing was scanned.";
 
 /// The three parts as they go out. `title` stands in for an empty subject.
-pub(super) fn finish(subject: &str, text: String, html: String, title: &str, test: bool) -> Mail {
+pub(super) fn finish(subject: &str, text: String, html: String, title: &str, marked: bool) -> Mail {
     let subject = one_line(subject);
     let subject = if subject.is_empty() { one_line(title) } else { subject };
-    if !test {
+    if !marked {
         return Mail { subject: shorten(&subject, SUBJECT), text, html };
     }
     Mail {
@@ -40,7 +40,7 @@ fn mark_html(html: &str) -> String {
 }
 
 /// A mail of lines, for people, without a template.
-pub(super) fn of_lines(subject: &str, lines: &[String], test: bool) -> Mail {
+pub(super) fn of_lines(subject: &str, lines: &[String], marked: bool) -> Mail {
     let text = lines.iter().map(|line| visible_lines(line)).collect::<Vec<_>>().join("\n\n");
     let paragraphs: String = lines.iter().map(|line| paragraph(line)).collect();
     let body = format!(
@@ -50,7 +50,7 @@ pub(super) fn of_lines(subject: &str, lines: &[String], test: bool) -> Mail {
          <h1 style=\"font-size:20px;margin:0 0 16px\">{}</h1>{paragraphs}</body></html>\n",
         html(&clean(subject))
     );
-    finish(subject, format!("{}\n\n{text}\n", clean(subject)), body, subject, test)
+    finish(subject, format!("{}\n\n{text}\n", clean(subject)), body, subject, marked)
 }
 
 fn paragraph(line: &str) -> String {

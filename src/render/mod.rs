@@ -32,7 +32,6 @@ pub use sample::sample_report;
 
 use self::engine::Engine;
 use self::escape::Dialect;
-use self::view::View;
 use crate::domain::notification::{Content, Kind, OperatorEvent, WebhookFormat};
 use crate::domain::report::Report;
 use crate::problem::Problems;
@@ -130,13 +129,11 @@ impl Renderer {
                 let Value::Object(message) = engine::json(name, &render(Dialect::Slack)?)? else {
                     return Err(format!("`{name}` did not make a JSON object"));
                 };
-                let urgent = View::new(&report.without_raw(), false).urgent;
-                let mentions = if urgent { voice.mentions.as_slice() } else { &[] };
-                webhook::json_body(&slack::finish(message, &voice.around(&title, mentions, test)))
+                webhook::json_body(&slack::finish(message, &voice.around(&title, voice.mentions_for(report), test)))
             }
             Kind::Email => {
-                let (subject, text) = (render(Dialect::Subject)?, render(Dialect::Text)?);
-                Content::Mail(mail::finish(&subject, text, render(Dialect::Html)?, &title, test))
+                let (subject, plain) = (render(Dialect::Subject)?, render(Dialect::Text)?);
+                Content::Mail(mail::finish(&subject, plain, render(Dialect::Html)?, &title, test))
             }
             Kind::Webhook => {
                 let body = render(Dialect::Json)?;
@@ -167,6 +164,11 @@ impl Voice {
         }
     }
 
+    /// Nobody is called for what can wait.
+    fn mentions_for(&self, report: &Report) -> &[String] {
+        if words::urgent(report) { &self.mentions } else { &[] }
+    }
+
     fn around<'a>(&'a self, title: &'a str, mentions: &'a [String], test: bool) -> slack::Around<'a> {
         slack::Around { title, channel: self.channel.as_deref(), mentions, test }
     }
@@ -182,10 +184,8 @@ fn plain(voice: &Voice, report: &Report, why: &str, test: bool) -> Content {
     let lines = plain_lines(report, why);
     match voice.kind {
         Kind::Slack => {
-            let urgent = View::new(&report.without_raw(), false).urgent;
-            let mentions = if urgent { voice.mentions.as_slice() } else { &[] };
             let message = slack::of_lines(&title, &lines);
-            webhook::json_body(&slack::finish(message, &voice.around(&title, mentions, test)))
+            webhook::json_body(&slack::finish(message, &voice.around(&title, voice.mentions_for(report), test)))
         }
         Kind::Email => Content::Mail(mail::of_lines(&title, &lines, test)),
         Kind::Webhook => webhook::plain(report, &[&[title], lines.as_slice()].concat(), why),

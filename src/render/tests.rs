@@ -46,15 +46,15 @@ fn say(renderer: &Renderer, destination: &str, report: &Report) -> Rendered {
     renderer.report(destination, report, Uuid::from_u128(1), from_millis(0))
 }
 
-fn json_of(rendered: &Rendered) -> Value {
-    match &rendered.content {
+fn json_of(said: &Rendered) -> Value {
+    match &said.content {
         Content::Http { body, .. } => serde_json::from_slice(body).unwrap(),
         Content::Mail(_) => panic!("a mail"),
     }
 }
 
-fn mail_of(rendered: &Rendered) -> &crate::domain::notification::Mail {
-    match &rendered.content {
+fn mail_of(said: &Rendered) -> &crate::domain::notification::Mail {
+    match &said.content {
         Content::Mail(mail) => mail,
         Content::Http { .. } => panic!("not a mail"),
     }
@@ -130,9 +130,9 @@ fn text_of(html: &str) -> String {
 fn hostile_values_stay_values_in_slack() {
     let renderer = renderer();
     for text in HOSTILE.into_iter().map(str::to_owned).chain(["&<x> ".repeat(20_000)]) {
-        let rendered = say(&renderer, "slack", &report_full_of(&text));
-        assert_eq!(rendered.fallback, None, "{text:.80}");
-        let message = json_of(&rendered);
+        let said = say(&renderer, "slack", &report_full_of(&text));
+        assert_eq!(said.fallback, None, "{text:.80}");
+        let message = json_of(&said);
         assert_good_slack(&message);
         let shown: String = escape::Dialect::Slack.value(&text).chars().take(60).collect();
         assert!(message["blocks"][1]["text"]["text"].as_str().unwrap().contains(&shown), "{text:.80}");
@@ -145,9 +145,9 @@ fn hostile_values_stay_values_in_a_mail() {
     let tags = |html: &str| html.matches('<').count();
     let expected = tags(&mail_of(&say(&renderer, "mail", &report_full_of("plain"))).html);
     for text in HOSTILE {
-        let rendered = say(&renderer, "mail", &report_full_of(text));
-        assert_eq!(rendered.fallback, None, "{text}");
-        let mail = mail_of(&rendered);
+        let said = say(&renderer, "mail", &report_full_of(text));
+        assert_eq!(said.fallback, None, "{text}");
+        let mail = mail_of(&said);
         assert_eq!(tags(&mail.html), expected, "{text} made a tag");
         assert!(text_of(&mail.html).contains(&escape::clean(text)), "{text}");
         assert!(mail.text.contains(&escape::clean(text)), "{text}");
@@ -203,10 +203,10 @@ fn the_bodies_of_webhooks_are_those_of_the_contract() {
     assert_eq!(standard["type"], "scan.completed");
     assert_eq!(standard["timestamp"], "2026-02-14T12:35:10Z");
     assert_eq!(standard["data"], serde_json::to_value(&report).unwrap());
-    let rendered = say(&renderer, "cloud", &report);
-    let Content::Http { content_type, .. } = &rendered.content else { panic!() };
+    let said = say(&renderer, "cloud", &report);
+    let Content::Http { content_type, .. } = &said.content else { panic!() };
     assert_eq!(content_type, "application/cloudevents+json");
-    let cloud = json_of(&rendered);
+    let cloud = json_of(&said);
     assert_eq!(cloud["specversion"], "1.0");
     assert_eq!(cloud["id"], Uuid::from_u128(1).to_string());
     assert_eq!(cloud["source"], "/scanbell/sieve");
@@ -220,9 +220,9 @@ fn the_bodies_of_webhooks_are_those_of_the_contract() {
 fn a_test_message_says_so_in_every_form() {
     let renderer = renderer();
     for destination in ["slack", "mail", "hook", "cloud", "own"] {
-        let rendered = renderer.test(destination, Uuid::nil(), from_millis(0));
-        assert_eq!(rendered.fallback, None);
-        match &rendered.content {
+        let said = renderer.test(destination, Uuid::nil(), from_millis(0));
+        assert_eq!(said.fallback, None);
+        match &said.content {
             Content::Mail(mail) => {
                 for part in [&mail.subject, &mail.text, &mail.html] {
                     assert!(part.to_lowercase().contains("test"), "{part}");
@@ -380,10 +380,10 @@ fn a_template_that_fails_gives_way_to_the_plain_message_which_says_so() {
     report.findings[0].title = Some("boom".into());
     for destination in ["slack", "mail", "own"] {
         assert_eq!(say(&renderer, destination, &sample_report()).fallback, None);
-        let rendered = say(&renderer, destination, &report);
-        let why = rendered.fallback.clone().unwrap();
+        let said = say(&renderer, destination, &report);
+        let why = said.fallback.clone().unwrap();
         assert!(why.starts_with('`'), "{why}");
-        let shown = match &rendered.content {
+        let shown = match &said.content {
             Content::Mail(mail) => {
                 assert!(mail.html.contains("plain message") && mail.html.contains("suspicious.pdf"));
                 assert_eq!(mail.subject, "Threat found: suspicious.pdf (high)");
@@ -409,11 +409,11 @@ fn a_template_that_makes_too_much_is_stopped() {
 }
 
 fn shipped(destination: &str, report: &Report) -> String {
-    let rendered = say(&renderer(), destination, report);
-    assert_eq!(rendered.fallback, None);
-    match &rendered.content {
+    let said = say(&renderer(), destination, report);
+    assert_eq!(said.fallback, None);
+    match &said.content {
         Content::Mail(mail) => format!("Subject: {}\n\n{}\n=====\n{}", mail.subject, mail.text, mail.html),
-        Content::Http { .. } => serde_json::to_string_pretty(&json_of(&rendered)).unwrap(),
+        Content::Http { .. } => serde_json::to_string_pretty(&json_of(&said)).unwrap(),
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::words;
-use crate::domain::report::{Finding, Report, Severity, Verdict};
+use crate::domain::report::{Finding, Report};
 
 /// How many findings are shown before "and n more".
 const TOP: usize = 5;
@@ -118,7 +118,7 @@ impl View {
             tone: tone.word(),
             color: tone.color(),
             emoji: tone.emoji(),
-            urgent: report.verdict == Verdict::Threat || report.severity >= Severity::High,
+            urgent: words::urgent(report),
             subject,
             kind: words::kind(report.subject.kind),
             size: report.subject.size.map(words::size),

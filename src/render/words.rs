@@ -23,10 +23,10 @@ impl Tone {
     pub(super) fn of(report: &Report) -> Self {
         match (report.outcome, report.verdict) {
             (Outcome::Completed, Verdict::Threat) => Self::Danger,
-            (Outcome::Completed, Verdict::Suspicious) => Self::Warning,
             (Outcome::Completed, Verdict::Clean) => Self::Good,
             (Outcome::Completed, Verdict::Unknown) | (Outcome::Unsupported, _) => Self::Neutral,
-            (Outcome::Failed | Outcome::NotFound | Outcome::TimedOut, _) => Self::Warning,
+            (Outcome::Completed, Verdict::Suspicious)
+            | (Outcome::Failed | Outcome::NotFound | Outcome::TimedOut, _) => Self::Warning,
         }
     }
 
@@ -57,6 +57,11 @@ impl Tone {
             Self::Neutral => "⚪",
         }
     }
+}
+
+/// Whether somebody should look now.
+pub(super) fn urgent(report: &Report) -> bool {
+    report.verdict == Verdict::Threat || report.severity >= Severity::High
 }
 
 /// Outcome and verdict in a few words.

@@ -4,7 +4,9 @@
 //! pure function of a report. A rule that fails while it runs matches: better one message too many than one lost.
 //! Knows nothing of how destinations are reached or what they are told.
 
+mod check;
 mod facts;
+mod labels;
 mod rule;
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ const NOISY: [&str; 11] = [
     "lettre",
     "tower_http",
     "handlebars",
-    "tungstenite",
+    "mio",
 ];
 
 /// Starts logging to standard error. In a process that logs already (a test) nothing changes.

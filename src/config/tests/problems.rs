@@ -115,7 +115,7 @@ fn a_syntax_error_shows_its_place_and_hides_what_is_written_there() {
         assert_eq!(problems.len(), 1);
         assert!(!problems.to_string().contains("hunter2"), "{problems}");
     }
-    let shown = document::parse("app.toml".as_ref(), "[server]\ntoken = \"hunter2\nlisten = ''").unwrap_err();
+    let shown = document::parse("app.toml".as_ref(), "[server]\ntoken = \"hunter2\nlisten = ''").err().unwrap();
     insta::assert_snapshot!(shown, @r#"
     app.toml:2:17: this is not TOML: invalid basic string, expected `"`
         token = "·······
@@ -222,4 +222,51 @@ fn problems_of_other_rooms_get_file_and_line() {
     assert_eq!(located("[[routes]] to: all", "leads nowhere"), "app.toml:7: [[routes]] to: all");
     assert_eq!(located("[amqp]", "`url` is no URL"), "environment SCANBELL_AMQP__URL: [amqp]");
     assert_eq!(located("templates/a.hbs:2", "`x` is unknown"), "templates/a.hbs:2");
+}
+
+#[test]
+fn numbers_that_do_not_fit_say_so() {
+    let text = said(
+        "[amqp]\nprefetch = 70000\n[destinations.a]\nkind = 'slack'\nlimits.concurrency = 99999999999999999999",
+        &[],
+    );
+    insta::assert_snapshot!(text, @r"
+    app.toml:2: [amqp] prefetch: must be a whole number from 0 to 65535, this is too large
+    app.toml:5: [destinations.a] limits.concurrency: must be a whole number from 0 to 4294967295, this is too large
+    2 problems. Nothing was started.
+    ");
+}
+
+#[test]
+fn every_faulty_element_of_a_list_is_told() {
+    let text = said(
+        "[destinations.a]\nkind = 'webhook'\nallow_cidrs = [\n'10.0.0.0/8',\n'10.0.0.0/99',\n'fd00::/8',\n5,\n'x']",
+        &[],
+    );
+    insta::assert_snapshot!(text, @r"
+    app.toml:5: [destinations.a] allow_cidrs.2: invalid IP address syntax
+        config/default.toml shows how `allow_cidrs` is written
+    app.toml:7: [destinations.a] allow_cidrs.4: must be IPv4 or IPv6 network address, this is a whole number
+    app.toml:8: [destinations.a] allow_cidrs.5: invalid IP address syntax
+        config/default.toml shows how `allow_cidrs` is written
+    3 problems. Nothing was started.
+    ");
+}
+
+#[test]
+fn a_configuration_shows_no_secret_when_it_is_debugged() {
+    let text = "[server]\ntoken = 'hunter2-a'\n[destinations.a]\nkind = 'webhook'\nurl = 'https://x/hunter2-b'\n\
+                headers = { a = 'hunter2-c' }\nsigning_secret = ['hunter2-d']\n[amqp]\nurl = 'amqp://a:hunter2-e@x'";
+    let draft =
+        draft(text, &[("SCANBELL_PROVIDERS__SIEVE__API_KEY", "hunter2-f"), ("SCANBELL_STORE__URL", "hunter2-g")]);
+    assert!(draft.problems.is_empty(), "{}", draft.problems);
+    assert!(!format!("{draft:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_daemon_without_providers_has_nothing_to_do_but_a_configuration_may_be_without() {
+    let config = good("", &[]);
+    assert!(config.nothing_to_follow().is_some() && config.nobody_to_tell().is_some());
+    let config = good("[providers.sieve]\n[destinations.a]\nkind = 'slack'", &[]);
+    assert!(config.nothing_to_follow().is_none() && config.nobody_to_tell().is_none());
 }
