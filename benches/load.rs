@@ -117,7 +117,7 @@ async fn publish(broker: &str, queue: &str, scans: usize) -> Result<(), Failed> 
         dead_letter_queue: Some(format!("{queue}.dead")),
         ..amqp::Settings::default()
     };
-    let bodies = (0..scans).map(|_| Bytes::from(uuid::Uuid::new_v4().to_string())).collect();
+    let bodies = (0..scans).map(|_| Bytes::from(uuid::Uuid::now_v7().to_string())).collect();
     amqp::publish_requests(&settings, bodies).await?;
     Ok(())
 }
@@ -141,8 +141,12 @@ async fn wait_for(http: &Client, world: &str, wanted: usize) -> Result<u64, Fail
 
 fn client() -> Result<Client, Failed> {
     let seconds = Duration::from_secs;
-    let options =
-        ClientOptions { connect_timeout: seconds(2), total_timeout: seconds(20), guard: None, tls: TlsFiles::default() };
+    let options = ClientOptions {
+        connect_timeout: seconds(2),
+        total_timeout: seconds(20),
+        guard: None,
+        tls: TlsFiles::default(),
+    };
     Ok(Client::build("load", &options)?)
 }
 

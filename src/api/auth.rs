@@ -14,11 +14,14 @@ pub async fn require_token(State(api): Shared, request: Request, next: Next) -> 
     let Some(source) = &api.token else { return next.run(request).await };
     match source.read() {
         Ok(token) if knows(request.headers(), token.expose_secret()) => next.run(request).await,
-        Ok(_) => ApiProblem::new(StatusCode::UNAUTHORIZED, "send the token of server.token as `Authorization: Bearer …`")
-            .into_response(),
+        Ok(_) => {
+            ApiProblem::new(StatusCode::UNAUTHORIZED, "send the token of server.token as `Authorization: Bearer …`")
+                .into_response()
+        }
         Err(error) => {
             tracing::error!(%error, "the API token cannot be read; every request is refused");
-            ApiProblem::new(StatusCode::SERVICE_UNAVAILABLE, "the API token cannot be read; see the log").into_response()
+            ApiProblem::new(StatusCode::SERVICE_UNAVAILABLE, "the API token cannot be read; see the log")
+                .into_response()
         }
     }
 }

@@ -70,7 +70,12 @@ pub async fn replay_many(State(api): Shared, body: Bytes) -> Result<Response, Ap
         })?
     };
     let state = wanted.state.or(Some(DeliveryState::Dead));
-    let filter = DeliveryFilter { state, destination: wanted.destination.clone(), scan: wanted.scan, ..DeliveryFilter::default() };
+    let filter = DeliveryFilter {
+        state,
+        destination: wanted.destination.clone(),
+        scan: wanted.scan,
+        ..DeliveryFilter::default()
+    };
     let replayed = api.store.replay(filter, api.clock.now()).await?;
     (api.wake_delivery)(wanted.destination.as_deref());
     Ok(json(StatusCode::ACCEPTED, &Replayed { replayed }))

@@ -57,6 +57,7 @@ pub async fn test(State(api): Shared, Path(name): Path<String>) -> Result<Respon
         let body: serde_json::Map<_, _> = said.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
         return Ok(json(StatusCode::OK, &body));
     }
-    let problem = ApiProblem::new(StatusCode::BAD_GATEWAY, format!("`{name}` did not take it: {}", sent.verdict.reason()));
+    let problem =
+        ApiProblem::new(StatusCode::BAD_GATEWAY, format!("`{name}` did not take it: {}", sent.verdict.reason()));
     Err(said.into_iter().fold(problem, |problem, (key, value)| problem.with(key, value)))
 }

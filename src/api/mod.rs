@@ -46,7 +46,7 @@ pub struct ProviderEntry {
     /// The provider.
     pub provider: Arc<Provider>,
     /// How its watcher is doing.
-    pub health: watch::Health,
+    pub health: watch::ProviderHealth,
 }
 
 /// A destination and how it is doing.

@@ -15,7 +15,9 @@ pub async fn list(State(api): Shared, RawQuery(query): RawQuery) -> Result<Respo
 
 /// One scan with its whole report.
 pub async fn show(State(api): Shared, Path(id): Path<String>) -> Result<Response, ApiProblem> {
-    let none = || ApiProblem::not_found("there is no scan with this id; GET /v1/scans?scan_id=… finds it by the provider's ID");
+    let none = || {
+        ApiProblem::not_found("there is no scan with this id; GET /v1/scans?scan_id=… finds it by the provider's ID")
+    };
     let id: Uuid = id.parse().map_err(|_| none())?;
     let scan = api.store.scan(id).await?.ok_or_else(none)?;
     Ok(json(StatusCode::OK, &scan))

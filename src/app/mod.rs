@@ -94,7 +94,10 @@ fn existing(folder: &Path) -> Option<&Path> {
     folder.is_dir().then_some(folder)
 }
 
-fn warnings(providers: &BTreeMap<String, Arc<Provider>>, destinations: &BTreeMap<String, Arc<Destination>>) -> Vec<Problem> {
+fn warnings(
+    providers: &BTreeMap<String, Arc<Provider>>,
+    destinations: &BTreeMap<String, Arc<Destination>>,
+) -> Vec<Problem> {
     let of_provider = |(name, provider): (&String, &Arc<Provider>)| {
         let place = format!("[providers.{name}]");
         provider.warnings().iter().map(move |fact| Problem::new(place.clone(), fact.clone())).collect::<Vec<_>>()

@@ -47,11 +47,17 @@ pub async fn run(plan: Plan) -> Result<(), RunError> {
     let daemon = Daemon::start(plan).await?;
     let signal = signals.next().await;
     tracing::info!(signal, "stopping: taking nothing more, finishing what is in hand");
-    let graceful = daemon.stop(async { drop(signals.next().await) }).await;
+    let graceful = daemon
+        .stop(async {
+            let _ = signals.next().await;
+        })
+        .await;
     if graceful {
         tracing::info!("stopped gracefully");
     } else {
-        tracing::warn!("stopped before everything in hand was finished; nothing is lost, the rest goes on at the next start");
+        tracing::warn!(
+            "stopped before everything in hand was finished; nothing is lost, the rest goes on at the next start"
+        );
     }
     Ok(())
 }
@@ -68,7 +74,8 @@ impl Daemon {
         let stop = Stop::default();
         let grace = plan.config.shutdown.grace.0;
         let api = start_steps(&plan, &store, &clock, &stop, recorder);
-        let server = axum::serve(listener, api::router(Arc::new(api))).with_graceful_shutdown(stop.token.clone().cancelled_owned());
+        let server = axum::serve(listener, api::router(Arc::new(api)))
+            .with_graceful_shutdown(stop.token.clone().cancelled_owned());
         stop.tasks.spawn(async move {
             if let Err(error) = server.await {
                 tracing::error!(%error, "the HTTP server ended");
@@ -127,7 +134,10 @@ fn start_steps(plan: &Plan, store: &SharedStore, clock: &Clock, stop: &Stop, rec
         metrics: recorder,
         clock: clock.clone(),
         wake_delivery: Box::new(move |name| {
-            deliver_wakes.iter().filter(|(known, _)| name.is_none_or(|name| name == known.as_str())).for_each(|(_, wake)| wake.wake());
+            deliver_wakes
+                .iter()
+                .filter(|(known, _)| name.is_none_or(|name| name == known.as_str()))
+                .for_each(|(_, wake)| wake.wake());
         }),
     }
 }
@@ -169,7 +179,14 @@ fn start_watchers(
     plan.providers.iter().map(start).collect()
 }
 
-fn start_announcer(plan: &Plan, store: &SharedStore, clock: &Clock, stop: &Stop, wake: Wake, wakes: &HashMap<String, Wake>) {
+fn start_announcer(
+    plan: &Plan,
+    store: &SharedStore,
+    clock: &Clock,
+    stop: &Stop,
+    wake: Wake,
+    wakes: &HashMap<String, Wake>,
+) {
     let announcer = Announcer::new(
         store.clone(),
         plan.renderer.clone(),
@@ -182,7 +199,13 @@ fn start_announcer(plan: &Plan, store: &SharedStore, clock: &Clock, stop: &Stop,
     stop.tasks.spawn(announcer.run(wake, stop.token.clone()));
 }
 
-fn start_deliverers(plan: &Plan, store: &SharedStore, clock: &Clock, stop: &Stop, wakes: &HashMap<String, Wake>) -> Vec<DestinationEntry> {
+fn start_deliverers(
+    plan: &Plan,
+    store: &SharedStore,
+    clock: &Clock,
+    stop: &Stop,
+    wakes: &HashMap<String, Wake>,
+) -> Vec<DestinationEntry> {
     let (kept, names, at) = (store.clone(), plan.destinations.keys().cloned().collect::<Vec<_>>(), clock.clone());
     stop.tasks.spawn(async move {
         if let Err(error) = deliver::bury_orphans(&*kept, &names, &at).await {

@@ -39,7 +39,8 @@ impl Daemon {
             Some(url) => url.to_owned(),
             None => format!("http://{}", reachable(config.server.listen.0)),
         };
-        let base = Url::parse(&text).map_err(|error| Failure::No(format!("{} is not a URL: {error}", redact_url(&text))))?;
+        let base =
+            Url::parse(&text).map_err(|error| Failure::No(format!("{} is not a URL: {error}", redact_url(&text))))?;
         let options = ClientOptions {
             connect_timeout: Duration::from_secs(3),
             total_timeout: Duration::from_secs(60),
@@ -50,8 +51,9 @@ impl Daemon {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(token) = config.server.token("[server]")? {
             let token = token.read().map_err(|error| Failure::Unreachable(error.to_string()))?;
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
-                .map_err(|_| Failure::Unreachable("server.token has characters that a header cannot carry".to_owned()))?;
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).map_err(|_| {
+                Failure::Unreachable("server.token has characters that a header cannot carry".to_owned())
+            })?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
@@ -91,7 +93,9 @@ impl Reply {
     pub fn good(self) -> Result<Value, Failure> {
         match self.status {
             200..=299 => Ok(self.body),
-            401 => Err(Failure::Unreachable("the daemon wants another token: see server.token in the configuration".to_owned())),
+            401 => Err(Failure::Unreachable(
+                "the daemon wants another token: see server.token in the configuration".to_owned(),
+            )),
             400 => Err(crate::problem::Problem::new("the daemon", self.detail()).into()),
             500.. => Err(Failure::Unreachable(self.detail())),
             _ => Err(Failure::No(self.detail())),

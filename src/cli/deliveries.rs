@@ -33,18 +33,25 @@ async fn list(config: &Config, args: DeliveriesListArgs) -> Done {
     query.push(("cursor", args.page.cursor.as_deref()));
     let filter = query::deliveries(&super::encode(&query)).map_err(super::usage)?;
     let page = Records::find(config, &args.page.daemon).await?.deliveries(&query, filter).await?;
-    super::show_page(&page, args.page.daemon.json, &["id", "destination", "state", "attempts", "reason", "due", "created"], |row| {
-        ["/id", "/destination", "/state", "/attempt_count", "/reason", "/due_at", "/created_at"]
-            .iter()
-            .map(|pointer| print::field(row, pointer))
-            .collect()
-    })
+    super::show_page(
+        &page,
+        args.page.daemon.json,
+        &["id", "destination", "state", "attempts", "reason", "due", "created"],
+        |row| {
+            ["/id", "/destination", "/state", "/attempt_count", "/reason", "/due_at", "/created_at"]
+                .iter()
+                .map(|pointer| print::field(row, pointer))
+                .collect()
+        },
+    )
 }
 
 async fn show(config: &Config, args: ShowArgs) -> Done {
     let records = Records::find(config, &args.daemon).await?;
-    let delivery =
-        records.delivery(&args.id).await?.ok_or_else(|| Failure::No(format!("there is no delivery {}", print::clean(&args.id))))?;
+    let delivery = records
+        .delivery(&args.id)
+        .await?
+        .ok_or_else(|| Failure::No(format!("there is no delivery {}", print::clean(&args.id))))?;
     if args.daemon.json {
         return print::json(&delivery);
     }
@@ -65,12 +72,15 @@ async fn show(config: &Config, args: ShowArgs) -> Done {
         return Ok(());
     }
     print::line("")?;
-    print::table(&["attempt", "at", "verdict", "reason", "ms", "answer"], attempts.iter().map(|attempt| {
-        ["/number", "/at", "/verdict", "/reason", "/duration_ms", "/answer"]
-            .iter()
-            .map(|pointer| print::field(attempt, pointer))
-            .collect()
-    }))
+    print::table(
+        &["attempt", "at", "verdict", "reason", "ms", "answer"],
+        attempts.iter().map(|attempt| {
+            ["/number", "/at", "/verdict", "/reason", "/duration_ms", "/answer"]
+                .iter()
+                .map(|pointer| print::field(attempt, pointer))
+                .collect()
+        }),
+    )
 }
 
 async fn replay(config: &Config, args: ReplayArgs) -> Done {
@@ -88,5 +98,9 @@ async fn replay(config: &Config, args: ReplayArgs) -> Done {
     } else {
         print::line(format!("{replayed} sent again"))?;
     }
-    if replayed == 0 { Err(Failure::No("nothing to replay: no such delivery, or it is pending anyway".to_owned())) } else { Ok(()) }
+    if replayed == 0 {
+        Err(Failure::No("nothing to replay: no such delivery, or it is pending anyway".to_owned()))
+    } else {
+        Ok(())
+    }
 }

@@ -97,7 +97,9 @@ impl Stage {
         let requests: Vec<Value> = self.scenes.iter().map(request).collect();
         if let Some(settings) = &config.amqp {
             let bodies = requests.iter().map(|request| Bytes::from(request.to_string())).collect();
-            return amqp::publish_requests(settings, bodies).await.map_err(|error| Failure::Unreachable(error.to_string()));
+            return amqp::publish_requests(settings, bodies)
+                .await
+                .map_err(|error| Failure::Unreachable(error.to_string()));
         }
         let reply = self.client.ask(Method::POST, "/v1/requests", Bytes::from(json!(requests).to_string())).await?;
         reply.ok_or_else(|| self.client.not_running())?.good().map(drop)
@@ -171,13 +173,17 @@ impl Stage {
         print::line("\nWho was told what:\n")?;
         let rows = self.scenes.iter().zip(told).map(|(scene, scan)| {
             let deliveries = scan["deliveries"].as_array().map(Vec::as_slice).unwrap_or_default();
-            let mut names: Vec<String> =
-                deliveries.iter().map(|delivery| format!("{} {}", field(delivery, "/destination"), field(delivery, "/state"))).collect();
+            let mut names: Vec<String> = deliveries
+                .iter()
+                .map(|delivery| format!("{} {}", field(delivery, "/destination"), field(delivery, "/state")))
+                .collect();
             names.sort_unstable();
             vec![scene.title.to_owned(), report::headline(&scan["report"]), field(scan, "/polls"), names.join(", ")]
         });
         print::table(&["scan", "ended", "polls", "told"], rows)?;
-        print::line("\nsecops is a Slack channel, oncall a mailbox, siem a signed webhook: simulated, over real HTTP and SMTP.")?;
+        print::line(
+            "\nsecops is a Slack channel, oncall a mailbox, siem a signed webhook: simulated, over real HTTP and SMTP.",
+        )?;
         print::line("Next: `scanbell simulate` prints a configuration to try the daemon with.")
     }
 
@@ -188,7 +194,10 @@ impl Stage {
     fn spinner(&self) -> Option<ProgressBar> {
         (!self.quiet && std::io::stderr().is_terminal()).then(|| {
             let spinner = ProgressBar::new_spinner().with_message("waiting for the scans");
-            spinner.set_style(ProgressStyle::with_template("{spinner} {msg} ({elapsed})").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+            spinner.set_style(
+                ProgressStyle::with_template("{spinner} {msg} ({elapsed})")
+                    .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+            );
             spinner.enable_steady_tick(Duration::from_millis(120));
             spinner
         })
@@ -196,7 +205,8 @@ impl Stage {
 }
 
 fn request(scene: &Scene) -> Value {
-    let mut request = json!({"scan_id": scene.scan_id, "provider": scene.provider.as_str(), "labels": {"demo": "true"}});
+    let mut request =
+        json!({"scan_id": scene.scan_id, "provider": scene.provider.as_str(), "labels": {"demo": "true"}});
     if let Some(deadline) = scene.deadline {
         request["deadline"] = json!(crate::time::Span(deadline));
     }

@@ -15,14 +15,20 @@ pub fn run(plan: &Plan, args: &ExplainArgs) -> Done {
         let subject = report.subject.name.as_deref().unwrap_or("-");
         print::line(format!(
             "{} · verdict {} · severity {} · {}",
-            report.outcome, report.verdict, report.severity, print::clean(subject)
+            report.outcome,
+            report.verdict,
+            report.severity,
+            print::clean(subject)
         ))?;
         for step in &routing.steps {
             let mark = if step.matched { "✓" } else { "·" };
             let end = if step.stopped { " (the search ends here)" } else { "" };
             print::line(format!("{mark} {}: {}{end}", print::clean(&step.route), print::clean(&step.why)))?;
         }
-        print::line(format!("→ {}", if routing.destinations.is_empty() { "nobody".to_owned() } else { routing.destinations.join(", ") }))?;
+        print::line(format!(
+            "→ {}",
+            if routing.destinations.is_empty() { "nobody".to_owned() } else { routing.destinations.join(", ") }
+        ))?;
     }
     if routing.destinations.is_empty() {
         return Err(Failure::No("nobody would be told".to_owned()));

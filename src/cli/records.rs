@@ -62,7 +62,8 @@ impl Records {
         let query = [("scan_id", Some(scan_id)), ("limit", Some("1"))];
         let filter = ScanFilter { scan_id: Some(scan_id.to_owned()), limit: 1, ..ScanFilter::default() };
         let page = self.scans(&query, filter).await?;
-        let Some(id) = page.pointer("/items/0/id").and_then(Value::as_str).and_then(|id| id.parse::<Uuid>().ok()) else {
+        let Some(id) = page.pointer("/items/0/id").and_then(Value::as_str).and_then(|id| id.parse::<Uuid>().ok())
+        else {
             return Ok(None);
         };
         match self {

@@ -24,8 +24,13 @@ pub fn run(plan: &Plan, args: &RenderArgs) -> Done {
     let report = read_report(args.report.as_deref())?;
     let (id, now) = (Uuid::now_v7(), Clock::real().now());
     let rendered = plan.renderer.report(&args.destination, &report, id, now);
-    let notification =
-        Notification { id, scan: Some(report.id), destination: args.destination.clone(), created_at: now, content: rendered.content };
+    let notification = Notification {
+        id,
+        scan: Some(report.id),
+        destination: args.destination.clone(),
+        created_at: now,
+        content: rendered.content,
+    };
     let bytes = destination.bytes(&notification).map_err(Failure::No)?;
     print::bytes(&bytes)?;
     if !bytes.ends_with(b"\n") {
@@ -33,7 +38,9 @@ pub fn run(plan: &Plan, args: &RenderArgs) -> Done {
     }
     match rendered.fallback {
         None => Ok(()),
-        Some(why) => Err(Failure::No(format!("the template failed, and the plain message would be sent instead: {why}"))),
+        Some(why) => {
+            Err(Failure::No(format!("the template failed, and the plain message would be sent instead: {why}")))
+        }
     }
 }
 

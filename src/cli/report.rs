@@ -25,7 +25,9 @@ pub fn print(report: &Value) -> Done {
             print::line(format!("{name:<11} {value}"))?;
         }
     }
-    for (name, list) in [("counts", pairs(report, "counts")), ("labels", pairs(report, "labels")), ("classes", words(report))] {
+    for (name, list) in
+        [("counts", pairs(report, "counts")), ("labels", pairs(report, "labels")), ("classes", words(report))]
+    {
         if !list.is_empty() {
             print::line(format!("{name:<11} {list}"))?;
         }

@@ -29,17 +29,34 @@ async fn list(config: &Config, args: ScansListArgs) -> Done {
     ];
     let filter = query::scans(&super::encode(&query)).map_err(super::usage)?;
     let page = Records::find(config, &args.page.daemon).await?.scans(&query, filter).await?;
-    super::show_page(&page, args.page.daemon.json, &["id", "provider", "scan id", "state", "outcome", "verdict", "severity", "subject"], |row| {
-        ["/id", "/provider", "/scan_id", "/state", "/outcome", "/report/verdict", "/report/severity", "/report/subject/name"]
+    super::show_page(
+        &page,
+        args.page.daemon.json,
+        &["id", "provider", "scan id", "state", "outcome", "verdict", "severity", "subject"],
+        |row| {
+            [
+                "/id",
+                "/provider",
+                "/scan_id",
+                "/state",
+                "/outcome",
+                "/report/verdict",
+                "/report/severity",
+                "/report/subject/name",
+            ]
             .iter()
             .map(|pointer| print::field(row, pointer))
             .collect()
-    })
+        },
+    )
 }
 
 async fn show(config: &Config, args: ShowArgs) -> Done {
     let records = Records::find(config, &args.daemon).await?;
-    let scan = records.scan(&args.id).await?.ok_or_else(|| Failure::No(format!("there is no scan {}", print::clean(&args.id))))?;
+    let scan = records
+        .scan(&args.id)
+        .await?
+        .ok_or_else(|| Failure::No(format!("there is no scan {}", print::clean(&args.id))))?;
     if args.daemon.json {
         return print::json(&scan);
     }

@@ -11,7 +11,8 @@ use crate::simulate::{Options, Record, Script, World, configuration};
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(args: &SimulateArgs) -> Done {
     let mut signals = Signals::listen()?;
-    let smtp = args.smtp.unwrap_or_else(|| SocketAddr::new(args.listen.ip(), if args.listen.port() == 0 { 0 } else { 2525 }));
+    let smtp =
+        args.smtp.unwrap_or_else(|| SocketAddr::new(args.listen.ip(), if args.listen.port() == 0 { 0 } else { 2525 }));
     let mut options = Options { api: args.listen, smtp, ..Options::default() };
     if args.count_only {
         options.record = Record::CountOnly;
@@ -23,7 +24,11 @@ pub async fn run(args: &SimulateArgs) -> Done {
     let world = World::start(options)
         .await
         .map_err(|error| Failure::Unreachable(format!("cannot listen on {} and {smtp}: {error}", args.listen)))?;
-    print::line(format!("# Simulated scan APIs, Slack and webhooks at {}, mail at {}.", world.url(), world.smtp_url()))?;
+    print::line(format!(
+        "# Simulated scan APIs, Slack and webhooks at {}, mail at {}.",
+        world.url(),
+        world.smtp_url()
+    ))?;
     print::line(format!("# What was received: {}/_sim/received · end with Ctrl-C.\n", world.url()))?;
     print::bytes(configuration(&world).as_bytes())?;
     signals.next().await;

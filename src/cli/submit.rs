@@ -108,7 +108,10 @@ fn split(reply: Reply) -> Result<(Vec<Value>, Vec<Value>), Failure> {
     match (reply.status, list("accepted"), list("refused")) {
         (200..=299, Some(accepted), refused) => Ok((accepted, refused.unwrap_or_default())),
         (400 | 422, _, Some(refused)) => Ok((Vec::new(), refused)),
-        _ => Err(reply.good().err().unwrap_or_else(|| Failure::Unreachable("the daemon's answer cannot be read".to_owned()))),
+        _ => Err(reply
+            .good()
+            .err()
+            .unwrap_or_else(|| Failure::Unreachable("the daemon's answer cannot be read".to_owned()))),
     }
 }
 
@@ -117,7 +120,13 @@ fn show(as_json: bool, accepted: &[Value], refused: &[Value]) -> Done {
         print::json(&json!({"accepted": accepted, "refused": refused}))?;
     } else {
         for entry in accepted {
-            print::line(format!("{:<9}  {}  {} {}", field(entry, "/state"), field(entry, "/id"), field(entry, "/provider"), field(entry, "/scan_id")))?;
+            print::line(format!(
+                "{:<9}  {}  {} {}",
+                field(entry, "/state"),
+                field(entry, "/id"),
+                field(entry, "/provider"),
+                field(entry, "/scan_id")
+            ))?;
         }
     }
     if refused.is_empty() {

@@ -15,6 +15,7 @@ use crate::domain::scan::{self, Next, Observation, Outcome, Tracking};
 use crate::problem::{Problem, did_you_mean};
 use crate::provider::{Provider, Seen};
 use crate::time::{Clock, after, chance, until};
+use crate::watch::report;
 
 /// Runs the command.
 pub async fn run(plan: &Plan, args: WatchArgs) -> Done {
@@ -31,7 +32,8 @@ fn choose<'a>(plan: &'a Plan, named: Option<&str>) -> Result<&'a Provider, Failu
     let name = match (named, plan.default_provider()) {
         (Some(name), _) | (None, Some(name)) => name,
         (None, None) => {
-            let hint = format!("name one with --provider; {}", did_you_mean("", plan.providers.keys().map(String::as_str)));
+            let hint =
+                format!("name one with --provider; {}", did_you_mean("", plan.providers.keys().map(String::as_str)));
             return Err(Problem::new("--provider", "several providers are configured, or none").hint(hint).into());
         }
     };
@@ -69,7 +71,7 @@ async fn follow(plan: &Plan, provider: &Provider, args: &WatchArgs, progress: &P
                     finished_at: now,
                     polls: tracking.polls + 1,
                 };
-                return Ok(Report::new(facts, crate::watch::said(seen, outcome), plan.config.report.raw_limit.0 as u64));
+                return Ok(report(provider, facts, seen, plan.config.report.raw_limit.0 as u64));
             }
         }
     }
@@ -86,7 +88,9 @@ fn show(report: &Report, as_json: bool) -> Done {
 /// The exit code that the report stands for.
 fn verdict(report: &Report, fail_on: Option<Severity>) -> Done {
     match report.outcome {
-        Outcome::Completed if fail_on.is_some_and(|threshold| found_at_least(report, threshold)) => Err(Failure::Own(3)),
+        Outcome::Completed if fail_on.is_some_and(|threshold| found_at_least(report, threshold)) => {
+            Err(Failure::Own(3))
+        }
         Outcome::Completed => Ok(()),
         Outcome::Failed | Outcome::Unsupported | Outcome::NotFound => Err(Failure::Own(4)),
         Outcome::TimedOut => Err(Failure::Own(5)),
@@ -112,7 +116,10 @@ impl Progress {
     fn new(id: &str) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new_spinner().with_message(format!("{}: first poll", print::clean(id)));
-            bar.set_style(ProgressStyle::with_template("{spinner} {msg} ({elapsed})").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+            bar.set_style(
+                ProgressStyle::with_template("{spinner} {msg} ({elapsed})")
+                    .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+            );
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });

@@ -13,9 +13,10 @@ pub mod webhook;
 use std::time::Duration;
 
 use crate::domain::delivery::{RetryPolicy, Verdict};
-use crate::domain::notification::{Kind, Notification};
+use crate::domain::notification::{Content, Kind, Notification};
 use crate::problem::{Problem, Problems};
 use crate::time::Timestamp;
+use bytes::Bytes;
 
 pub use settings::Retry;
 use settings::{Common, Defaults};

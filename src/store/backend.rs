@@ -36,9 +36,9 @@ pub async fn probe(url: &str) -> Result<()> {
     let path = sqlite_path(url).map_err(StoreError::Unusable)?;
     if !path.exists() {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
-        return tempfile::tempfile_in(folder).map(drop).map_err(|error| {
-            StoreError::Unavailable(format!("{} cannot be created: {error}", path.display()))
-        });
+        return tempfile::tempfile_in(folder)
+            .map(drop)
+            .map_err(|error| StoreError::Unavailable(format!("{} cannot be created: {error}", path.display())));
     }
     let store = SqliteStore::open(path).await?;
     let answer = store.ping().await;

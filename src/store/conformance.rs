@@ -127,6 +127,7 @@ fn at(millis: i64) -> Timestamp {
 /// A plain request at time 0 to follow `scan_id` at "sieve" for an hour, with a dedupe window of a day.
 fn request(scan_id: &str) -> NewRequest {
     NewRequest {
+        first_sight: false,
         key: ScanKey { provider: "sieve".to_owned(), scan_id: scan_id.to_owned() },
         destinations: None,
         labels: BTreeMap::new(),

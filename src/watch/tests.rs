@@ -41,6 +41,7 @@ impl World {
     async fn follow(&self, ids: impl IntoIterator<Item = String>) {
         let now = self.clock.now();
         let request = |scan_id| NewRequest {
+            first_sight: false,
             key: ScanKey { provider: "sieve".into(), scan_id },
             destinations: None,
             labels: BTreeMap::new(),

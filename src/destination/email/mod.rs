@@ -22,7 +22,7 @@ use super::answer::Redactor;
 use super::http::wrong_form;
 use super::{Common, Defaults, Sent};
 use crate::domain::delivery::{Reason, Verdict};
-use crate::domain::notification::{Content, Notification};
+use crate::domain::notification::{Content, Mail, Notification};
 use crate::problem::{Problem, Problems};
 use dialogue::{Outcome, Pool, Trouble};
 use memory::{Memory, Settled};

@@ -15,6 +15,7 @@ use crate::store::{Accepted, AcceptedState, Ask, NewRequest};
 pub(super) struct Prepared {
     key: ScanKey,
     idempotency: Option<Digest>,
+    first_sight: bool,
     ask: Option<AskRow>,
     force: bool,
     accepted_at: i64,
@@ -28,6 +29,7 @@ impl Prepared {
         Ok(Self {
             key: request.key,
             idempotency: request.idempotency_key.as_deref().map(digest_of),
+            first_sight: request.first_sight,
             ask: AskRow::unless_plain(&Ask { labels: request.labels, destinations: request.destinations })?,
             force: request.force,
             accepted_at: request.accepted_at.as_millisecond(),
@@ -53,6 +55,7 @@ pub(super) fn accept(tx: &mut Tx<'_>, requests: &[Prepared]) -> Result<Vec<Accep
 
 fn accept_one(tx: &mut Tx<'_>, request: &Prepared) -> Result<Accepted, Failure> {
     if let Some(key) = &request.idempotency
+        && !request.first_sight
         && let Some(scan) = scan_of_key(tx, key)?
     {
         return Ok(Accepted { scan, state: AcceptedState::Duplicate });
@@ -65,14 +68,13 @@ fn accept_one(tx: &mut Tx<'_>, request: &Prepared) -> Result<Accepted, Failure> 
         _ => follow(tx, request)?,
     };
     if let Some(key) = &request.idempotency {
-        tx.connection.prepare_cached("INSERT INTO request_keys (key, scan, at) VALUES (?, ?, ?)")?.execute(params![
-            key,
-            accepted.scan.as_bytes(),
-            request.accepted_at
-        ])?;
+        tx.connection.prepare_cached(KEEP_KEY)?.execute(params![key, accepted.scan.as_bytes(), request.accepted_at])?;
     }
     Ok(accepted)
 }
+
+/// Replaced only at a first sight: the key then names the newest of several equal messages.
+const KEEP_KEY: &str = "INSERT OR REPLACE INTO request_keys (key, scan, at) VALUES (?, ?, ?)";
 
 fn scan_of_key(tx: &Tx<'_>, key: &Digest) -> Result<Option<Uuid>, Failure> {
     let mut statement = tx.connection.prepare_cached("SELECT scan FROM request_keys WHERE key = ?")?;

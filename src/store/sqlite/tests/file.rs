@@ -11,6 +11,7 @@ use crate::time::from_millis;
 
 fn request(scan_id: &str) -> NewRequest {
     NewRequest {
+        first_sight: false,
         key: ScanKey { provider: "sieve".to_owned(), scan_id: scan_id.to_owned() },
         destinations: None,
         labels: std::iter::once(("filler".to_owned(), "x".repeat(3000))).collect(),
