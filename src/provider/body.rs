@@ -127,4 +127,17 @@ mod tests {
         assert_eq!(body.value["fileName"], expected);
         assert!(serde_json::from_str::<Value>(body.raw.get()).is_ok());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_break_the_reader(bytes: Vec<u8>) {
+            let _ = Body::read(&bytes);
+        }
+
+        #[test]
+        fn mending_leaves_whole_pairs_and_plain_text_alone(text in ".*") {
+            let json = serde_json::Value::from(text.as_str()).to_string();
+            proptest::prop_assert_eq!(Body::read(json.as_bytes()).unwrap().value, text);
+        }
+    }
 }

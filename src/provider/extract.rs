@@ -8,7 +8,7 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use super::profile::{FindingsReading, Reading, SubjectReading};
 use super::rule::{Pointer, scalar};
-use crate::domain::report::{Extract, Finding, Severity, Subject, Verdict};
+use crate::domain::report::{Extract, Finding, Severity, Subject};
 
 /// Names, errors and locations are cut here, in bytes: far above any real one, far below what would hurt.
 const LONGEST_TEXT: usize = 16 * 1024;
@@ -85,11 +85,6 @@ impl Reading {
             (finding != Finding::default()).then_some(finding)
         };
         list.into_iter().flatten().filter_map(read).take(MOST_FINDINGS).collect()
-    }
-
-    /// Whether any of the verdict rules could ever say something: without, a profile only follows.
-    pub fn has_verdict(&self) -> bool {
-        self.verdict.iter().any(|(_, verdict)| *verdict != Verdict::Unknown)
     }
 }
 

@@ -58,7 +58,7 @@ impl Reply {
         let body = body.as_ref();
         let mut bytes = format!("HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
         for (name, value) in headers {
-            bytes += &format!("{name}: {value}\r\n");
+            bytes.extend([*name, ": ", *value, "\r\n"]);
         }
         bytes += "\r\n";
         Self::Bytes([bytes.as_bytes(), body].concat())

@@ -9,23 +9,23 @@ use crate::provider::Seen;
 use crate::telemetry::metrics;
 use crate::time::{Timestamp, chance};
 
-/// What the operator should know, and what the store was told of it. `None`: nothing is known yet.
+/// What the operator should know, and whether the store was told.
 #[derive(Debug, Default)]
-pub(super) struct Events(Mutex<Told>);
+pub(super) struct Events(Mutex<Word>);
 
 #[derive(Debug, Default)]
-struct Told {
+struct Word {
     wanted: Option<OperatorEvent>,
-    is_told: bool,
+    is_done: bool,
     /// After a start the store may hold an open event of an earlier life: the first good answer resolves it.
     known_well: bool,
 }
 
 impl Events {
     fn want(&self, event: OperatorEvent) {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        told.known_well = event.resolved;
-        (told.wanted, told.is_told) = (Some(event), false);
+        let mut word = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        word.known_well = event.resolved;
+        (word.wanted, word.is_done) = (Some(event), false);
     }
 
     fn is_known_well(&self) -> bool {
@@ -34,16 +34,16 @@ impl Events {
 
     /// The event to tell, once: a second caller gets none.
     fn take(&self) -> Option<OperatorEvent> {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if std::mem::replace(&mut told.is_told, true) {
+        let mut word = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut word.is_done, true) {
             return None;
         }
-        told.wanted.clone()
+        word.wanted.clone()
     }
 
     /// It could not be told: again next time.
     fn give_back(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_told = false;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_done = false;
     }
 }
 

@@ -210,9 +210,12 @@ async fn stumbles_of_the_provider_fail_no_scan() {
 async fn a_refused_key_pauses_the_provider_tells_the_operator_once_and_fails_no_scan() {
     let well = Arc::new(AtomicBool::new(false));
     let is_well = Arc::clone(&well);
-    let world = World::new(move |_, asked| match is_well.load(Ordering::SeqCst) {
-        true => status(asked, "completed"),
-        false => Reply::http(403, &[], "<html>no</html>"),
+    let world = World::new(move |_, asked| {
+        if is_well.load(Ordering::SeqCst) {
+            status(asked, "completed")
+        } else {
+            Reply::http(403, &[], "<html>no</html>")
+        }
     })
     .await;
     let watcher = world.watcher(|_| {});
@@ -311,11 +314,8 @@ fn stuck() -> Reply {
 
 #[tokio::test]
 async fn one_slow_poll_does_not_keep_the_others_from_being_polled() {
-    let world = World::new(|_, asked| match asked_id(asked) == id(0) {
-        true => stuck(),
-        false => status(asked, "completed"),
-    })
-    .await;
+    let world =
+        World::new(|_, asked| if asked_id(asked) == id(0) { stuck() } else { status(asked, "completed") }).await;
     let watcher = world.watcher(|settings| settings.limits.concurrency = Some(2));
     world.follow(ids(30)).await;
     let (stop, mut tasks) = (CancellationToken::new(), tokio::task::JoinSet::new());

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use super::super::profile::{Profile, Profiles};
 use super::super::testing::{ENKRYPT_BODY, SIEVE_BODY};
 use super::*;
-use crate::domain::report::SubjectKind;
+use crate::domain::report::{SubjectKind, Verdict};
 
 fn profile(name: &str) -> Profile {
     Profiles::load(None).unwrap().get(name).unwrap().clone()

@@ -119,3 +119,10 @@ fn problems_of_all_files_come_together_and_name_their_file() {
     let found = Profiles::load(Some(&dir.path().join("missing"))).unwrap_err().to_string();
     assert!(found.contains("missing: cannot be read"), "{found}");
 }
+
+#[test]
+fn the_example_of_the_guide_is_a_profile() {
+    let guide = include_str!("../../../config/profiles/README.md");
+    let example = guide.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    assert_eq!(problems(example), "");
+}

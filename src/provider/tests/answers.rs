@@ -185,6 +185,18 @@ async fn a_body_over_the_limit_is_an_error_whether_it_announces_its_length_or_no
 }
 
 #[tokio::test]
+async fn a_gzip_bomb_is_stopped_at_the_limit() {
+    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    for _ in 0..50 {
+        std::io::Write::write_all(&mut bomb, &vec![b' '; 1024 * 1024]).unwrap();
+    }
+    let reply = Reply::http(200, &[("Content-Encoding", "gzip")], bomb.finish().unwrap());
+    let seen = see("sieve", SIEVE_ID, reply).await;
+    assert_eq!(seen.observation, UNAVAILABLE);
+    assert!(seen.detail.contains("larger than"), "{}", seen.detail);
+}
+
+#[tokio::test]
 async fn a_connection_that_ends_in_the_body_says_nothing_unless_the_status_does() {
     let half = |status: u16| format!("HTTP/1.1 {status} X\r\nContent-Length: 500\r\n\r\n{{\"scanId\":").into_bytes();
     assert_eq!(observe("sieve", SIEVE_ID, Reply::Bytes(half(200))).await, UNAVAILABLE);
