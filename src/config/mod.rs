@@ -13,7 +13,6 @@ mod environment;
 mod fault;
 mod layers;
 mod locate;
-mod placeholder;
 mod places;
 mod schema;
 mod scrub;
@@ -34,9 +33,10 @@ pub use schema::schema;
 pub use settings::{Intake, Listen, Log, Operator, Profiles, Report, Server, Shutdown, Size, Store, Templates};
 
 use fault::{Path, Step, keys};
-use placeholder::amqp;
+
 use section::Reader;
 
+use crate::intake::amqp;
 use crate::problem::{Problem, Problems, did_you_mean};
 use crate::{destination, provider, routing};
 

@@ -5,8 +5,8 @@
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::placeholder::amqp;
 use super::{Intake, KINDS, Log, Operator, Profiles, Report, Server, Shutdown, Store, Templates};
+use crate::intake::amqp;
 use crate::{destination, provider, routing};
 
 /// The schema of a whole configuration file.
