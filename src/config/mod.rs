@@ -178,6 +178,19 @@ impl Draft {
     }
 }
 
+impl Draft {
+    /// Its problems and those that other rooms found in it: each once, with file and line, in the order of the file.
+    pub fn all_problems(&self, of_other_rooms: &Problems) -> Problems {
+        let mut all = self.problems.clone();
+        for problem in &self.places.located(of_other_rooms) {
+            if !all.iter().any(|known| known == problem) {
+                all.push(problem.clone());
+            }
+        }
+        self.places.in_order(&all)
+    }
+}
+
 /// The names under `[providers]` or `[destinations]`.
 fn names(tree: &Value, table: &str) -> Vec<String> {
     section::find(tree, &keys(&[table]))
