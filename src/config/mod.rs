@@ -33,6 +33,7 @@ pub use schema::schema;
 pub use settings::{Intake, Listen, Log, Operator, Profiles, Report, Server, Shutdown, Size, Store, Templates};
 
 use fault::{Path, Step, keys};
+
 use section::Reader;
 
 use crate::intake::amqp;
@@ -174,6 +175,19 @@ impl Draft {
         warnings.extend(check::warnings(&config, &places));
         let file = found.map(|(path, _)| path);
         Ok(Self { config, file, problems, warnings, places, provider_names, destination_names })
+    }
+}
+
+impl Draft {
+    /// Its problems and those that other rooms found in it: each once, with file and line, in the order of the file.
+    pub fn all_problems(&self, of_other_rooms: &Problems) -> Problems {
+        let mut all = self.problems.clone();
+        for problem in &self.places.located(of_other_rooms) {
+            if !all.iter().any(|known| known == problem) {
+                all.push(problem.clone());
+            }
+        }
+        self.places.in_order(&all)
     }
 }
 

@@ -270,3 +270,15 @@ fn a_daemon_without_providers_has_nothing_to_do_but_a_configuration_may_be_witho
     let config = good("[providers.sieve]\n[destinations.a]\nkind = 'slack'", &[]);
     assert!(config.nothing_to_follow().is_none() && config.nobody_to_tell().is_none());
 }
+
+#[test]
+fn what_two_rooms_find_is_told_once_and_in_the_order_of_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("app.toml");
+    std::fs::write(&file, "[amqp]\nprefetch = 0\n[store]\nurl = 'sqlite:a'\nurl_file = 'b'").unwrap();
+    let draft = Draft::of(&options(Some(file), &[])).unwrap();
+    let mut more = Problems::from(draft.config.store.url("[store]").unwrap_err());
+    more.push(Problem::new("[amqp]", "`prefetch` is 0"));
+    let facts: Vec<String> = draft.all_problems(&more).iter().map(|problem| problem.fact.clone()).collect();
+    assert_eq!(facts, ["`prefetch` is 0", "both `url` and `url_file` are set"]);
+}
