@@ -25,7 +25,8 @@ use crate::domain::report::Report;
 use crate::domain::scan::{Outcome, ScanKey, Tracking};
 use crate::time::Timestamp;
 
-/// Why a call to the store failed. Nothing of the call was kept.
+/// Why a call to the store failed. Nothing of the call was kept; only [`Store::replay`] and [`Store::purge`], which
+/// go on in small parts, may have done some of theirs.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// It cannot be reached, opened, read or written now; trying again later may help.
@@ -150,7 +151,7 @@ pub enum Subject {
     Report {
         /// What it said.
         report: Box<Report>,
-        /// Every request that follows it, in the order of acceptance; never empty.
+        /// What the requests that follow it asked for, in the order of acceptance, equal asks once; never empty.
         asks: Vec<Ask>,
     },
     /// Trouble of scanbell's own, for the operator.
@@ -267,7 +268,7 @@ pub struct ScanView {
     pub finished_at: Option<Timestamp>,
     /// When following ends.
     pub deadline_at: Timestamp,
-    /// When it is polled next; `null` once finished.
+    /// When it is polled next, or was due if it is being polled; `null` once finished.
     pub next_poll_at: Option<Timestamp>,
     /// Polls so far.
     pub polls: u32,
@@ -288,7 +289,7 @@ pub struct DeliveryView {
     pub destination: String,
     /// Where it stands.
     pub state: DeliveryState,
-    /// Why it is dead, or why the last attempt did not deliver.
+    /// Why it is dead, why the last attempt did not deliver, or what kept a delivered one from somebody.
     pub reason: Option<Reason>,
     /// When it was made.
     pub created_at: Timestamp,
@@ -343,7 +344,7 @@ pub struct DeliveryFilter {
     pub before: Option<Uuid>,
 }
 
-/// Numbers for metrics. Taken without reading the history row by row.
+/// Numbers for metrics. Taken without reading the history row by row. A name that was seen may stay, with 0.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tallies {
     /// Scans being followed, by provider.
@@ -375,6 +376,9 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Vec<ScanClaim>>;
 
     /// Writes down what polls led to. `false`: the lease was lost and nothing was written.
+    ///
+    /// The deadline in a [`Tracking`] is not written, and a report that timed out before the deadline kept here is
+    /// answered `false`: a request that joined during the poll may have moved it.
     async fn record_observations(&self, records: Vec<ObservationRecord>) -> Result<Vec<bool>>;
 
     /// When the next scan of `provider` is due or its lease ends, if any is followed.
@@ -424,7 +428,8 @@ pub trait Store: Send + Sync + 'static {
     async fn delivery(&self, id: Uuid) -> Result<Option<(DeliveryView, Vec<Attempt>)>>;
 
     /// Makes deliveries that match (dead ones if no state is given) pending and due now, with a fresh time to
-    /// give up; answers how many. Pending ones are not touched. Numbers of attempts go on.
+    /// give up; answers how many. Pending ones are not touched. Numbers of attempts go on. Each is touched once, in
+    /// small parts, so that nobody waits.
     async fn replay(&self, filter: DeliveryFilter, now: Timestamp) -> Result<u64>;
 
     /// Like [`Store::replay`] for one delivery; `None` if there is none, `Some(false)` if it is pending.

@@ -32,7 +32,7 @@ pub async fn a_scan_that_is_followed_is_joined_and_followed_until_the_later_dead
     let store = harness.open().await;
     let first = accept_one(&store, request("a")).await;
     let longer = NewRequest { deadline_at: at(7_200_000), ..request("a") };
-    let shorter = NewRequest { deadline_at: at(1000), ..request("a") };
+    let shorter = NewRequest { deadline_at: at(1000), labels: labels([("a", "b")]), ..request("a") };
     for other in [longer, shorter] {
         let joined = accept_one(&store, other).await;
         assert_eq!(joined, Accepted { scan: first.scan, state: Joined });

@@ -17,7 +17,8 @@ const COLUMNS: &str = "d.id, d.scan, d.destination, d.state, d.reason, d.created
 
 /// Which deliveries, as SQL: for a list and for a replay.
 pub(super) struct Conditions {
-    sql: String,
+    /// Selects the ids.
+    pub(super) ids: String,
     /// One for each `?`.
     pub(super) values: Vec<Value>,
 }
@@ -42,12 +43,7 @@ impl Conditions {
             index = " INDEXED BY deliveries_scan";
         }
         conditions.page(filter.before, filter.limit);
-        Self { sql: format!("SELECT id FROM deliveries{index}{}", conditions.sql()), values: conditions.values }
-    }
-
-    /// Selects the ids.
-    pub(super) fn ids(&self) -> String {
-        self.sql.clone()
+        Self { ids: format!("SELECT id FROM deliveries{index}{}", conditions.sql()), values: conditions.values }
     }
 }
 
@@ -55,7 +51,7 @@ impl Conditions {
 pub(super) fn list(connection: &Connection, filter: &DeliveryFilter) -> Result<Page<DeliveryView>, Failure> {
     let limit = bounded(filter.limit);
     let conditions = Conditions::new(&DeliveryFilter { limit: limit + 1, ..filter.clone() });
-    let sql = format!("SELECT {COLUMNS} WHERE d.id IN ({}) ORDER BY d.id DESC", conditions.ids());
+    let sql = format!("SELECT {COLUMNS} WHERE d.id IN ({}) ORDER BY d.id DESC", conditions.ids);
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params_from_iter(conditions.values))?;
     let mut shown = Vec::new();

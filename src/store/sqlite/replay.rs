@@ -27,7 +27,7 @@ pub(super) fn batch(tx: &mut Tx<'_>, filter: &DeliveryFilter, now: Timestamp) ->
 fn matching(tx: &Tx<'_>, filter: &DeliveryFilter) -> Result<Vec<Uuid>, Failure> {
     let filter = DeliveryFilter { limit: BATCH, ..filter.clone() };
     let conditions = Conditions::new(&filter);
-    let mut statement = tx.connection.prepare_cached(&conditions.ids())?;
+    let mut statement = tx.connection.prepare_cached(&conditions.ids)?;
     let ids = statement.query_map(params_from_iter(conditions.values), |row| row.get(0))?;
     Ok(ids.collect::<Result<_, _>>()?)
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::*;
+use crate::domain::notification::OperatorEvent;
 use crate::domain::scan::ScanKey;
 use crate::store::{AcceptedState, NewRequest, Store, StoreError};
-use crate::time::from_millis;
+use crate::time::{after, from_millis};
 
 fn request(scan_id: &str) -> NewRequest {
     NewRequest {
@@ -170,7 +171,7 @@ async fn what_was_answered_survives_a_process_that_is_killed() {
 async fn a_damaged_row_does_not_hold_up_the_others() {
     let file = InFile::fresh();
     let store = file.sqlite().await;
-    let event = |key: &str| crate::domain::notification::OperatorEvent {
+    let event = |key: &str| OperatorEvent {
         key: key.to_owned(),
         resolved: false,
         title: String::new(),
@@ -183,4 +184,39 @@ async fn a_damaged_row_does_not_hold_up_the_others() {
     store.raise_event(event("two")).await.unwrap();
     let claimed = store.claim_unannounced(from_millis(1000), 10, Duration::from_secs(60)).await.unwrap();
     assert_eq!(claimed.len(), 1);
+}
+
+#[tokio::test]
+async fn a_purge_leaves_no_row_behind() {
+    let file = InFile::fresh();
+    let store = file.sqlite().await;
+    let (now, lease) = (from_millis(1_800_000_000_000), Duration::from_secs(60));
+    store.accept(vec![NewRequest { idempotency_key: Some("k".to_owned()), ..request("a") }]).await.unwrap();
+    let event = OperatorEvent {
+        key: "k".to_owned(),
+        resolved: false,
+        title: String::new(),
+        text: String::new(),
+        at: now,
+        about_destination: None,
+    };
+    store.raise_event(event).await.unwrap();
+    // As if both were announced, and told in one attempt.
+    let everything = "
+        INSERT INTO reports VALUES (1, '{}', '{}');
+        UPDATE scans SET state = 2, outcome = 'completed', finished_at = requested_at, report = 1, due_at = NULL;
+        UPDATE events SET state = 2;
+        INSERT INTO bodies VALUES (1, 'text/plain', x'00'), (2, 'text/plain', x'00');
+        INSERT INTO deliveries (id, scan, destination, state, created_at, scan_finished_at, body)
+            SELECT x'00000000000000000000000000000001', id, 'siem', 2, 0, 0, 1 FROM scans;
+        INSERT INTO deliveries (id, event, destination, state, created_at, scan_finished_at, body)
+            SELECT x'00000000000000000000000000000002', id, 'siem', 1, 0, 0, 2 FROM events;
+        INSERT INTO attempts SELECT id, 1, 0, 'retry', 'timeout', NULL, 0 FROM deliveries;";
+    execute(&file, everything);
+    assert_eq!(store.purge(after(now, lease), 10).await.unwrap(), 1);
+    let reader = Connection::open(file.path()).unwrap();
+    for table in ["scans", "asks", "reports", "request_keys", "bodies", "deliveries", "attempts", "events"] {
+        let rows: i64 = reader.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap();
+        assert_eq!(rows, 0, "{table}");
+    }
 }

@@ -51,7 +51,7 @@ fn lists_of_what_went_wrong_do_not_read_what_went_well() {
     let (_folder, connection) = fresh();
     for state in [DeliveryState::Pending, DeliveryState::Dead, DeliveryState::Suppressed] {
         let filter = DeliveryFilter { state: Some(state), limit: 10, ..DeliveryFilter::default() };
-        let plan = plan(&connection, &delivery_views::Conditions::new(&filter).ids());
+        let plan = plan(&connection, &delivery_views::Conditions::new(&filter).ids);
         assert!(plan.contains("USING COVERING INDEX deliveries_undelivered (state=?)"), "{plan}");
     }
 }
