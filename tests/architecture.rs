@@ -35,8 +35,11 @@ const DOMAIN: &[&str] = &["request", "scan", "report", "notification", "delivery
 #[test]
 fn no_room_imports_upward_or_sideways() {
     let sources = read_sources();
-    let violations: Vec<String> =
-        sources.iter().flat_map(|source| violations_in(&source.file, &source.module, &source.ast)).collect();
+    let violations: Vec<String> = sources
+        .iter()
+        .filter(|source| !source.test)
+        .flat_map(|source| violations_in(&source.file, &source.module, &source.ast))
+        .collect();
     assert!(
         violations.is_empty(),
         "imports against the picture in src/lib.rs:\n{}\n{} in all",
@@ -49,15 +52,12 @@ fn no_room_imports_upward_or_sideways() {
 fn every_file_of_src_is_part_of_the_crate_and_every_room_has_its_place() {
     let sources = read_sources();
     let seen: BTreeSet<&Path> = sources.iter().map(|source| source.file.as_path()).collect();
-    let mut orphans = Vec::new();
-    for file in files_under(&root().join("src")) {
-        let inside = file.strip_prefix(root()).expect("it was found under the root").to_owned();
-        // Files of test modules are read by nobody here, and may be anywhere.
-        let is_test = inside.components().any(|part| part.as_os_str().to_string_lossy().starts_with("test"));
-        if !seen.contains(inside.as_path()) && !is_test {
-            orphans.push(inside);
-        }
-    }
+    let inside = |file: PathBuf| file.strip_prefix(root()).expect("it was found under the root").to_owned();
+    let orphans: Vec<PathBuf> = files_under(&root().join("src"))
+        .into_iter()
+        .map(inside)
+        .filter(|file| !seen.contains(file.as_path()))
+        .collect();
     assert!(orphans.is_empty(), "no `mod` names these files: {orphans:?}");
     for source in &sources {
         if let Some(room) = source.module.first() {
@@ -119,12 +119,14 @@ fn found(module: &str, code: &str) -> Vec<String> {
     violations_in(Path::new("src/x.rs"), &module, &syn::parse_file(code).expect("the example is Rust"))
 }
 
-/// One file of the crate, outside of test modules.
+/// One file of the crate.
 struct Source {
     /// From the root of the repository.
     file: PathBuf,
     /// `["store", "sqlite"]`; `["main"]` for the binary, empty for `lib.rs`.
     module: Vec<String>,
+    /// It is compiled for tests only.
+    test: bool,
     ast: syn::File,
 }
 
@@ -132,21 +134,21 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Follows the `mod` items from `lib.rs` and `main.rs` as the compiler does, past those under `#[cfg(test)]`.
+/// Follows the `mod` items from `lib.rs` and `main.rs` as the compiler does.
 fn read_sources() -> Vec<Source> {
     let mut sources = Vec::new();
-    read_module(Path::new("src/lib.rs"), Path::new("src"), &[], &mut sources);
-    read_module(Path::new("src/main.rs"), Path::new("src"), &["main".to_owned()], &mut sources);
+    read_module(Path::new("src/lib.rs"), Path::new("src"), &[], false, &mut sources);
+    read_module(Path::new("src/main.rs"), Path::new("src"), &["main".to_owned()], false, &mut sources);
     sources
 }
 
 /// Reads one file; `children` is the folder where its own modules lie.
-fn read_module(file: &Path, children: &Path, module: &[String], sources: &mut Vec<Source>) {
+fn read_module(file: &Path, children: &Path, module: &[String], test: bool, sources: &mut Vec<Source>) {
     let text = fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let ast = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     for item in &ast.items {
         let syn::Item::Mod(item) = item else { continue };
-        if item.content.is_some() || is_test(&item.attrs) {
+        if item.content.is_some() {
             continue;
         }
         let name = item.ident.to_string();
@@ -154,9 +156,9 @@ fn read_module(file: &Path, children: &Path, module: &[String], sources: &mut Ve
         let nested = children.join(&name).join("mod.rs");
         let child = if root().join(&flat).exists() { flat } else { nested };
         let module: Vec<String> = module.iter().cloned().chain([name.clone()]).collect();
-        read_module(&child, &children.join(&name), &module, sources);
+        read_module(&child, &children.join(&name), &module, test || is_test(&item.attrs), sources);
     }
-    sources.push(Source { file: file.to_owned(), module: module.to_vec(), ast });
+    sources.push(Source { file: file.to_owned(), module: module.to_vec(), test, ast });
 }
 
 fn files_under(folder: &Path) -> Vec<PathBuf> {
