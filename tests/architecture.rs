@@ -143,7 +143,7 @@ fn read_sources() -> Vec<Source> {
 }
 
 /// Reads one file; `children` is the folder where its own modules lie.
-fn read_module(file: &Path, children: &Path, module: &[String], test: bool, sources: &mut Vec<Source>) {
+fn read_module(file: &Path, children: &Path, module: &[String], in_test: bool, sources: &mut Vec<Source>) {
     let text = fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let ast = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     for item in &ast.items {
@@ -156,9 +156,9 @@ fn read_module(file: &Path, children: &Path, module: &[String], test: bool, sour
         let nested = children.join(&name).join("mod.rs");
         let child = if root().join(&flat).exists() { flat } else { nested };
         let module: Vec<String> = module.iter().cloned().chain([name.clone()]).collect();
-        read_module(&child, &children.join(&name), &module, test || is_test(&item.attrs), sources);
+        read_module(&child, &children.join(&name), &module, in_test || is_test(&item.attrs), sources);
     }
-    sources.push(Source { file: file.to_owned(), module: module.to_vec(), test, ast });
+    sources.push(Source { file: file.to_owned(), module: module.to_vec(), test: in_test, ast });
 }
 
 fn files_under(folder: &Path) -> Vec<PathBuf> {

@@ -57,6 +57,9 @@ pub struct DestinationEntry {
     pub health: deliver::Health,
 }
 
+/// Wakes the deliverer of one destination, or all.
+pub type WakeDelivery = Box<dyn Fn(Option<&str>) + Send + Sync>;
+
 /// Everything the handlers call.
 pub struct Api {
     /// The store, for lists and replays.
@@ -77,8 +80,8 @@ pub struct Api {
     pub metrics: telemetry::metrics::Handle,
     /// What time it is.
     pub clock: Clock,
-    /// After a replay: wakes the deliverers of these destinations, or all.
-    pub wake_delivery: Box<dyn Fn(Option<&str>) + Send + Sync>,
+    /// After a replay.
+    pub wake_delivery: WakeDelivery,
 }
 
 type Shared = State<Arc<Api>>;

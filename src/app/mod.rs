@@ -44,15 +44,17 @@ pub struct Plan {
 
 impl Plan {
     /// Builds all of it, or says all that is wrong.
-    pub fn build(config: Config) -> Result<Self, Problems> {
+    ///
+    /// `known` are the names of destinations that routes may use: also those whose own settings are faulty, so
+    /// that one mistake is one problem.
+    pub fn build(config: Config, known: &[String]) -> Result<Self, Problems> {
         let mut problems = Problems::new();
         let profiles = problems.collect(Profiles::load(existing(&config.profiles.dir)));
         let providers = profiles.map(|profiles| providers(&config, &profiles, &mut problems)).unwrap_or_default();
         let destinations = destinations(&config, &mut problems);
-        let names: Vec<String> = config.destinations.keys().cloned().collect();
         let voices: Vec<Voice> = config.destinations.iter().map(|(name, settings)| voice(name, settings)).collect();
         let renderer = problems.collect(Renderer::build(existing(&config.templates.dir), &voices));
-        let router = problems.collect(Router::build(&config.routes, &names));
+        let router = problems.collect(Router::build(&config.routes, known));
         let warnings = warnings(&providers, &destinations);
         let store = problems.collect(config.store.url("[store]").map_err(Problems::from));
         let token = problems.collect(config.server.token("[server]").map_err(Problems::from));

@@ -1,4 +1,5 @@
 //! The command line as clap reads it; its texts are what `--help` teaches.
+#![expect(clippy::doc_markdown, reason = "these texts are read in a terminal, where backticks are noise")]
 
 use std::path::PathBuf;
 

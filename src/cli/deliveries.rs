@@ -31,7 +31,7 @@ async fn list(config: &Config, args: DeliveriesListArgs) -> Done {
     let mut query = filter_query(&args.filter).to_vec();
     query.push(("limit", Some(limit.as_str())));
     query.push(("cursor", args.page.cursor.as_deref()));
-    let filter = query::deliveries(&super::encode(&query)).map_err(super::usage)?;
+    let filter = query::deliveries(&super::encode(&query)).map_err(|problem| super::usage(&problem))?;
     let page = Records::find(config, &args.page.daemon).await?.deliveries(&query, filter).await?;
     super::show_page(
         &page,
@@ -84,7 +84,8 @@ async fn show(config: &Config, args: ShowArgs) -> Done {
 }
 
 async fn replay(config: &Config, args: ReplayArgs) -> Done {
-    let filter = query::deliveries(&super::encode(&filter_query(&args.filter))).map_err(super::usage)?;
+    let filter =
+        query::deliveries(&super::encode(&filter_query(&args.filter))).map_err(|problem| super::usage(&problem))?;
     let records = Records::find(config, &args.daemon).await?;
     let mut replayed = 0;
     if args.ids.is_empty() {

@@ -39,7 +39,8 @@ pub async fn run(args: &DemoArgs) -> Done {
     let folder = tempfile::tempdir()?;
     let config = configure(&world, folder.path(), args.amqp.as_deref())?;
     telemetry::init_logging(config.log.format, "error")?;
-    let plan = Plan::build(config.clone())?;
+    let names: Vec<String> = config.destinations.keys().cloned().collect();
+    let plan = Plan::build(config.clone(), &names)?;
     let daemon = Daemon::start(plan).await.map_err(|error| Failure::Unreachable(error.to_string()))?;
     let client = Client::new(&config, Some(&format!("http://{}", daemon.address)))?;
 

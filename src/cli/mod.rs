@@ -91,17 +91,14 @@ fn configuration(file: Option<PathBuf>) -> Result<Config, Failure> {
 /// Reads the configuration and builds everything it describes, or says all that is wrong with both.
 fn plan(file: Option<PathBuf>) -> Result<Plan, Failure> {
     let draft = Draft::of(&LoadOptions::of_process(file))?;
-    let mut problems = draft.problems;
-    match Plan::build(draft.config) {
-        Ok(mut plan) if problems.is_empty() => {
+    match Plan::build(draft.config.clone(), &draft.destination_names) {
+        Ok(mut plan) if draft.problems.is_empty() => {
+            plan.warnings = plan.warnings.into_iter().map(|warning| draft.places.located_one(warning)).collect();
             plan.warnings.splice(0..0, draft.warnings);
             Ok(plan)
         }
-        Ok(_) => Err(problems.into()),
-        Err(more) => {
-            problems.extend(draft.places.located(&more));
-            Err(problems.into())
-        }
+        Ok(_) => Err(draft.problems.into()),
+        Err(more) => Err(draft.all_problems(&more).into()),
     }
 }
 
@@ -113,7 +110,7 @@ fn encode(query: &[(&str, Option<&str>)]) -> String {
 }
 
 /// A wrong filter on the command line, in the words of the API.
-fn usage(problem: ApiProblem) -> Failure {
+fn usage(problem: &ApiProblem) -> Failure {
     Problem::new("arguments", problem.detail().replace("query parameter ", "").replace('_', "-")).into()
 }
 

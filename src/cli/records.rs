@@ -18,7 +18,7 @@ use crate::time::Clock;
 /// Where the rows come from.
 pub enum Records {
     /// A running daemon.
-    Daemon(Daemon),
+    Daemon(Box<Daemon>),
     /// No daemon runs: the store, opened beside whoever else may use it.
     Store(SharedStore),
 }
@@ -28,7 +28,7 @@ impl Records {
     pub async fn find(config: &Config, args: &DaemonArgs) -> Result<Self, Failure> {
         let daemon = Daemon::new(config, args.url.as_deref())?;
         if daemon.ask(Method::GET, "/healthz", Bytes::new()).await?.is_some() {
-            return Ok(Self::Daemon(daemon));
+            return Ok(Self::Daemon(Box::new(daemon)));
         }
         let url = config.store.url("[store]")?.read().map_err(|error| Failure::Unreachable(error.to_string()))?;
         if args.url.is_some() || !store::exists(url.expose_secret()) {

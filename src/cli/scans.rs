@@ -27,7 +27,7 @@ async fn list(config: &Config, args: ScansListArgs) -> Done {
         ("limit", Some(limit.as_str())),
         ("cursor", args.page.cursor.as_deref()),
     ];
-    let filter = query::scans(&super::encode(&query)).map_err(super::usage)?;
+    let filter = query::scans(&super::encode(&query)).map_err(|problem| super::usage(&problem))?;
     let page = Records::find(config, &args.page.daemon).await?.scans(&query, filter).await?;
     super::show_page(
         &page,

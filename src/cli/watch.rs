@@ -29,13 +29,9 @@ pub async fn run(plan: &Plan, args: WatchArgs) -> Done {
 }
 
 fn choose<'a>(plan: &'a Plan, named: Option<&str>) -> Result<&'a Provider, Failure> {
-    let name = match (named, plan.default_provider()) {
-        (Some(name), _) | (None, Some(name)) => name,
-        (None, None) => {
-            let hint =
-                format!("name one with --provider; {}", did_you_mean("", plan.providers.keys().map(String::as_str)));
-            return Err(Problem::new("--provider", "several providers are configured, or none").hint(hint).into());
-        }
+    let Some(name) = named.or(plan.default_provider()) else {
+        let hint = format!("name one with --provider; {}", did_you_mean("", plan.providers.keys().map(String::as_str)));
+        return Err(Problem::new("--provider", "several providers are configured, or none").hint(hint).into());
     };
     plan.providers.get(name).map(AsRef::as_ref).ok_or_else(|| {
         Problem::new("--provider", format!("no provider `{name}` is configured"))
