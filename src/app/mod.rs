@@ -1,6 +1,6 @@
 //! Assembly: from a configuration to a plan (pure), from a plan to a running daemon, and its end.
 //!
-//! [`Plan::build`] connects to nothing; only [`run`] touches the world.
+//! [`Plan::build`] connects to nothing; only [`run()`] touches the world.
 
 mod drain;
 mod housekeeping;
