@@ -8,11 +8,13 @@ mod batch;
 mod connect;
 mod deadletter;
 mod error;
+mod frames;
 mod health;
 mod message;
 mod publish;
 mod session;
 mod settings;
+mod stream;
 mod topology;
 
 use std::sync::Arc;
