@@ -141,7 +141,7 @@ fn voice(name: &str, settings: &Settings) -> Voice {
             format: WebhookFormat::default(),
             template: slack.template.clone(),
             channel: slack.channel.clone(),
-            mentions: slack.mentions.clone(),
+            mentions: slack.mentions_as_sent(),
         },
         Settings::Email(email) => Voice {
             name,
@@ -159,5 +159,45 @@ fn voice(name: &str, settings: &Settings) -> Voice {
             channel: None,
             mentions: Vec::new(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::notification::Content;
+    use crate::domain::report::{Extract, Facts, Report, Verdict};
+    use crate::domain::scan::Outcome;
+    use crate::time::from_millis;
+
+    #[test]
+    fn whom_the_configuration_names_slack_is_asked_to_mention() {
+        let slack = toml::from_str(
+            r#"
+            webhook_url = "https://hooks.slack.com/x"
+            mentions = ["here", "channel", "everyone", "U0123", "W0123", "S0123"]
+            "#,
+        );
+        let settings = Settings::Slack(slack.unwrap());
+        Destination::build("secops", &settings).unwrap();
+        let renderer = Renderer::build(None, &[voice("secops", &settings)]).unwrap();
+        let said = Extract { verdict: Verdict::Threat, ..Extract::default() };
+        let facts = Facts {
+            id: Uuid::nil(),
+            provider: "sieve".to_owned(),
+            scan_id: "a".to_owned(),
+            outcome: Outcome::Completed,
+            requested_at: from_millis(0),
+            finished_at: from_millis(0),
+            polls: 1,
+        };
+        let rendered = renderer.report("secops", &Report::new(facts, said, 0), Uuid::nil(), from_millis(0));
+        let Content::Http { body, .. } = rendered.content else { panic!("Slack is told by HTTP") };
+        let message: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let wanted = "<!here> <!channel> <!everyone> <@U0123> <@W0123> <!subteam^S0123>";
+        let blocks = message["blocks"].as_array().unwrap();
+        assert!(blocks.iter().any(|block| block["text"]["text"] == wanted), "{message:#}");
     }
 }

@@ -216,6 +216,18 @@ fn api_method(api: &Url, method: &str) -> Url {
     url
 }
 
+impl Settings {
+    /// Who is mentioned, as Slack writes it: `<!here>`, `<@U0123>`, `<!subteam^S0123>`.
+    pub fn mentions_as_sent(&self) -> Vec<String> {
+        let written = |word: &String| match word.as_bytes().first() {
+            Some(b'U' | b'W') => format!("<@{word}>"),
+            Some(b'S') => format!("<!subteam^{word}>"),
+            _ => format!("<!{word}>"),
+        };
+        self.mentions.iter().filter(|word| is_mention(word)).map(written).collect()
+    }
+}
+
 /// `here`, `channel`, `everyone`, or an ID of a user, bot user or user group.
 fn is_mention(word: &str) -> bool {
     let is_id = |word: &str| {
