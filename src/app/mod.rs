@@ -193,8 +193,8 @@ mod tests {
             finished_at: from_millis(0),
             polls: 1,
         };
-        let rendered = renderer.report("secops", &Report::new(facts, said, 0), Uuid::nil(), from_millis(0));
-        let Content::Http { body, .. } = rendered.content else { panic!("Slack is told by HTTP") };
+        let said = renderer.report("secops", &Report::new(facts, said, 0), Uuid::nil(), from_millis(0));
+        let Content::Http { body, .. } = said.content else { panic!("Slack is told by HTTP") };
         let message: serde_json::Value = serde_json::from_slice(&body).unwrap();
         let wanted = "<!here> <!channel> <!everyone> <@U0123> <@W0123> <!subteam^S0123>";
         let blocks = message["blocks"].as_array().unwrap();

@@ -143,7 +143,7 @@ fn combine(first: Look, second: Look) -> Look {
     }
     let retry_after = second.retry_after.or(first.retry_after);
     let detail = format!("{}; result: {}", first.detail, second.detail);
-    Look { meaning, retry_after, extract, detail, ..second }
+    Look { meaning, retry_after, detail, extract, ..second }
 }
 
 fn seen(look: Look, requests: u32) -> Seen {

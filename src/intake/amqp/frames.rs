@@ -204,7 +204,9 @@ mod tests {
 
     fn mended(pieces: &[&[u8]]) -> Vec<u8> {
         let (mut mender, mut out) = (Mender::default(), Vec::new());
-        pieces.iter().for_each(|piece| mender.feed(piece, &mut out));
+        for piece in pieces {
+            mender.feed(piece, &mut out);
+        }
         assert_eq!(mender.rest(), b"");
         out
     }
