@@ -1,6 +1,6 @@
 //! A request: somebody asks to follow one scan.
 //!
-//! [`parse`] turns the bytes that came by AMQP, HTTP or the command line into requests and refusals.
+//! [`parse()`] turns the bytes that came by AMQP, HTTP or the command line into requests and refusals.
 //! It is a pure function over hostile input: it neither panics nor recurses nor allocates without bound.
 
 mod event;

@@ -1,6 +1,6 @@
 //! Requests from an AMQP 0-9-1 broker (RabbitMQ): consumed in batches, acknowledged after the commit.
 //!
-//! [`Amqp::run`] is a supervisor: it builds a whole [session](session::Session) and, when anything in it breaks,
+//! [`Amqp::run`] is a supervisor: it builds a whole session and, when anything in it breaks,
 //! throws all of it away and builds another, for as long as it takes. The client's own recovery is not used: it
 //! goes silent on a channel that the broker closed.
 

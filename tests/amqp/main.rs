@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop where it cannot go on")]
 
+mod accept;
 mod broker;
 mod raw;
 mod relay;
