@@ -49,7 +49,7 @@ pub async fn run(plan: &Plan) -> Result<Value, Failed> {
 fn configuration(world: &World) -> String {
     let slow = hook(&world.url, "slow", 4);
     let quick = hook(&world.url, "quick", 16);
-    let routes: String = (0..9)
+    let routes: Vec<String> = (0..9)
         .map(|number| {
             format!(
                 "[[routes]]\nname = \"rule {number}\"\nwhen = 'verdict == \"threat\" && severity >= high && labels.team == \"t{number}\"'\n\
@@ -60,8 +60,10 @@ fn configuration(world: &World) -> String {
     format!(
         "{slow}{quick}[destinations.channel]\nkind = \"slack\"\nwebhook_url = \"{0}/services/T/B/channel\"\n\
          limits = {{ concurrency = 8, requests_per_second = 10000 }}\n[destinations.mail]\nkind = \"email\"\nsmtp = \"{1}\"\n\
-         tls = \"none\"\nfrom = \"scanbell@example.com\"\nto = [\"oncall@example.com\"]\nlimits = {{ concurrency = 4 }}\n{routes}\
+         tls = \"none\"\nfrom = \"scanbell@example.com\"\nto = [\"oncall@example.com\"]\nlimits = {{ concurrency = 4 }}\n{2}\
          [[routes]]\nname = \"everything\"\nto = [\"slow\", \"quick\", \"channel\", \"mail\"]\n",
-        world.url, world.smtp
+        world.url,
+        world.smtp,
+        routes.concat()
     )
 }
