@@ -56,6 +56,9 @@ impl Plan {
         let renderer = problems.collect(Renderer::build(existing(&config.templates.dir), &voices));
         let router = problems.collect(Router::build(&config.routes, known));
         let warnings = warnings(&providers, &destinations);
+        if let Some(amqp) = &config.amqp {
+            problems.extend(amqp.check("[amqp]"));
+        }
         let store = problems.collect(config.store.url("[store]").map_err(Problems::from));
         let token = problems.collect(config.server.token("[server]").map_err(Problems::from));
         match (renderer, router, store, token) {

@@ -14,8 +14,8 @@ mod message;
 mod publish;
 mod session;
 mod settings;
-mod stream;
 mod topology;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;

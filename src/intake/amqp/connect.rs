@@ -10,7 +10,7 @@ use lapin::{Channel, Connection, ConnectionProperties};
 
 use super::error::AmqpError;
 use super::settings::{Pem, Settings};
-use super::stream;
+use super::wire;
 
 /// A connect with its handshake; the client itself bounds only the TCP part.
 const CONNECT_LIMIT: Duration = Duration::from_secs(20);
@@ -41,7 +41,7 @@ pub(super) async fn connect(settings: &Settings, role: &str) -> Result<Connectio
         .with_connection_name(format!("scanbell {role}").into())
         .with_client_property("product".into(), "scanbell".into())
         .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into());
-    within(CONNECT_LIMIT, "connect to the broker", stream::connect(uri, properties, tls)).await
+    within(CONNECT_LIMIT, "connect to the broker", wire::open(uri, properties, tls)).await
 }
 
 fn tls(pem: Pem) -> OwnedTLSConfig {
