@@ -42,7 +42,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Hand scan IDs to a running daemon or to the broker
     #[command(after_help = "Examples:\n  scanbell submit 2b2f7b8b-7f2c-4b2d-9a5f-5c0c4c3c9d4e --provider sieve\n  \
-        scanbell submit ID --label team=platform --to secops --deadline 45m\n  scanbell submit ID --amqp")]
+        scanbell submit ID --label team=platform --to secops --deadline 45m\n  scanbell submit ID --amqp\n  \
+        scanbell submit '{\"scan_id\": \"ID\", \"labels\": {\"team\": \"platform\"}}'")]
     Submit(SubmitArgs),
     /// Follow one scan in the foreground and print its report; needs no daemon and no store
     #[command(after_help = "Exit codes: 0 finished · 3 a finding at or above --fail-on · \
@@ -98,7 +99,8 @@ pub struct DaemonArgs {
 /// `scanbell submit`
 #[derive(Debug, Args)]
 pub struct SubmitArgs {
-    /// Scan IDs; `-` reads them from standard input, one a line
+    /// Scan IDs, or requests in JSON: a string, an object, an array, a CloudEvent; `-` reads standard input, one a
+    /// line or one JSON document
     #[arg(required = true, value_name = "ID")]
     pub ids: Vec<String>,
     /// The configured provider that runs the scans [default: the only one, or intake.default_provider]

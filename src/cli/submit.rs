@@ -6,7 +6,7 @@ use std::io::Read;
 use bytes::Bytes;
 use reqwest::Method;
 use secrecy::SecretString;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::args::SubmitArgs;
 use super::daemon::{Daemon, Reply};
@@ -22,46 +22,100 @@ const MAX_INPUT: u64 = 64 * 1024 * 1024;
 
 /// Runs the command.
 pub async fn run(config: &Config, args: SubmitArgs) -> Done {
-    let requests: Vec<Value> = ids(&args.ids)?.iter().map(|id| request(id, &args)).collect();
+    let requests = requests(&args)?;
     match &args.amqp {
         Some(url) => publish(config, url, requests).await,
         None => post(config, &args, requests).await,
     }
 }
 
-/// The IDs as given; `-` stands for the lines of standard input.
-fn ids(given: &[String]) -> Result<Vec<String>, Failure> {
-    let mut ids = Vec::new();
-    for id in given {
-        if id == "-" {
+/// What is asked for, in any of the forms that AMQP and HTTP take; `-` stands for standard input.
+fn requests(args: &SubmitArgs) -> Result<Vec<Value>, Failure> {
+    let mut requests = Vec::new();
+    for given in &args.ids {
+        if given == "-" {
             let mut text = String::new();
             std::io::stdin().take(MAX_INPUT).read_to_string(&mut text)?;
-            ids.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
+            requests.extend(read_many(&text)?);
         } else {
-            ids.push(id.clone());
+            requests.extend(read(given)?);
         }
     }
-    if ids.is_empty() { Err(Failure::No("no scan IDs to submit".to_owned())) } else { Ok(ids) }
+    if requests.is_empty() {
+        return Err(Failure::No("no scan IDs to submit".to_owned()));
+    }
+    Ok(requests.into_iter().map(|request| with_options(request, args)).collect())
 }
 
-fn request(id: &str, args: &SubmitArgs) -> Value {
-    let mut request = json!({"scan_id": id});
-    if let Some(provider) = &args.provider {
-        request["provider"] = json!(provider);
+/// Standard input: one JSON document, or a request in each line.
+fn read_many(text: &str) -> Result<Vec<Value>, Failure> {
+    let text = text.trim_start_matches('\u{feff}').trim();
+    if looks_like_json(text) && serde_json::from_str::<Value>(text).is_ok() {
+        return read(text);
     }
-    if !args.destinations.is_empty() {
-        request["destinations"] = json!(args.destinations);
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    Ok(lines.map(read).collect::<Result<Vec<_>, _>>()?.concat())
+}
+
+/// The requests in one text: what begins like JSON is JSON, anything else is a bare ID.
+fn read(text: &str) -> Result<Vec<Value>, Failure> {
+    if !looks_like_json(text) {
+        return Ok(vec![json!({"scan_id": text})]);
     }
-    if !args.labels.is_empty() {
-        request["labels"] = json!(args.labels.iter().cloned().collect::<BTreeMap<_, _>>());
+    let value = serde_json::from_str(text).map_err(|error| {
+        Problem::new("<ID>", format!("begins like JSON and is none: {error}"))
+            .hint("an ID, a JSON string, an object with `scan_id`, or an array of these")
+    })?;
+    Ok(match value {
+        Value::Array(entries) => entries,
+        // One event for several requests: in the array that is sent, each stands for itself.
+        Value::Object(mut event) if is_event(&event) && event["data"].is_array() => match event["data"].take() {
+            Value::Array(entries) => entries,
+            other => vec![other],
+        },
+        one => vec![one],
+    })
+}
+
+fn is_event(object: &Map<String, Value>) -> bool {
+    object.contains_key("specversion") && object.contains_key("data")
+}
+
+fn looks_like_json(text: &str) -> bool {
+    text.starts_with(['{', '[', '"'])
+}
+
+/// The options, where the request does not say otherwise itself. What is neither a string nor an object is for the
+/// daemon to judge.
+fn with_options(request: Value, args: &SubmitArgs) -> Value {
+    match request {
+        Value::String(id) => with_options(json!({"scan_id": id}), args),
+        Value::Object(mut event) if is_event(&event) => {
+            let data = event["data"].take();
+            event.insert("data".to_owned(), with_options(data, args));
+            Value::Object(event)
+        }
+        Value::Object(mut fields) => {
+            for (name, value) in options(args) {
+                fields.entry(name).or_insert(value);
+            }
+            Value::Object(fields)
+        }
+        other => other,
     }
-    if let Some(deadline) = args.deadline {
-        request["deadline"] = json!(deadline);
-    }
-    if args.force {
-        request["force"] = json!(true);
-    }
-    request
+}
+
+/// The options that were given, as fields of a request.
+fn options(args: &SubmitArgs) -> Vec<(&'static str, Value)> {
+    let labels: BTreeMap<_, _> = args.labels.iter().cloned().collect();
+    let given = [
+        ("provider", args.provider.as_ref().map(|provider| json!(provider))),
+        ("destinations", (!args.destinations.is_empty()).then(|| json!(args.destinations))),
+        ("labels", (!labels.is_empty()).then(|| json!(labels))),
+        ("deadline", args.deadline.map(|deadline| json!(deadline))),
+        ("force", args.force.then(|| json!(true))),
+    ];
+    given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 async fn publish(config: &Config, url: &str, requests: Vec<Value>) -> Done {
@@ -94,12 +148,18 @@ async fn post(config: &Config, args: &SubmitArgs, requests: Vec<Value>) -> Done 
         accepted.extend(taken);
         refused.extend(not_taken.into_iter().map(|mut entry| {
             let index = entry.get("index").and_then(Value::as_u64).unwrap_or(0) as usize;
-            entry["scan_id"] = chunk.get(index).map_or(Value::Null, |request| request["scan_id"].clone());
+            entry["scan_id"] = chunk.get(index).map_or(Value::Null, shown);
             entry["index"] = json!(chunk_number * chunk.len() + index);
             entry
         }));
     }
     show(args.daemon.json, &accepted, &refused)
+}
+
+/// What a refused request is called: its ID, or else the whole of it.
+fn shown(request: &Value) -> Value {
+    let names = ["scan_id", "scanId", "job_id"].map(|name| request.get(name));
+    names.into_iter().flatten().find(|id| id.is_string()).unwrap_or(request).clone()
 }
 
 /// The two lists of an answer; an answer that has neither is a failure.
@@ -136,4 +196,51 @@ fn show(as_json: bool, accepted: &[Value], refused: &[Value]) -> Done {
         format!("refused    {}: {}: {}", field(entry, "/scan_id"), field(entry, "/reason"), field(entry, "/error"))
     });
     Err(Failure::No(lines.collect::<Vec<_>>().join("\n")))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: SubmitArgs,
+    }
+
+    fn asked(line: &[&str]) -> Vec<Value> {
+        let line = Line::parse_from([&["submit"][..], line].concat());
+        requests(&line.args).unwrap()
+    }
+
+    #[test]
+    fn submit_takes_the_forms_that_amqp_and_http_take() {
+        assert_eq!(asked(&["abc", "\"abc\""]), [json!({"scan_id": "abc"}), json!({"scan_id": "abc"})]);
+        assert_eq!(asked(&[r#"{"scan_id":"a","force":true}"#]), [json!({"scan_id": "a", "force": true})]);
+        assert_eq!(asked(&[r#"["a",{"job_id":"b"},7]"#]), [json!({"scan_id": "a"}), json!({"job_id": "b"}), json!(7)]);
+        let event = |data: Value| json!({"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "data": data});
+        assert_eq!(asked(&[&event(json!("a")).to_string()]), [event(json!({"scan_id": "a"}))]);
+        assert_eq!(asked(&[&event(json!(["a", "b"])).to_string()]).len(), 2);
+    }
+
+    #[test]
+    fn options_of_submit_fill_in_what_a_request_does_not_say() {
+        let line = ["--provider", "enkrypt", "--force", r#"{"scan_id":"a","provider":"sieve"}"#, "b"];
+        let expected = [
+            json!({"scan_id": "a", "provider": "sieve", "force": true}),
+            json!({"scan_id": "b", "provider": "enkrypt", "force": true}),
+        ];
+        assert_eq!(asked(&line), expected);
+    }
+
+    #[test]
+    fn standard_input_of_submit_is_one_document_or_a_request_in_each_line() {
+        let document = "[\n  \"a\",\n  {\"scan_id\": \"b\"}\n]\n";
+        assert_eq!(read_many(document).unwrap(), [json!("a"), json!({"scan_id": "b"})]);
+        let lines = "a\n\n{\"scan_id\":\"b\"}\r\n\"c\"\n";
+        assert_eq!(read_many(lines).unwrap(), [json!({"scan_id": "a"}), json!({"scan_id": "b"}), json!("c")]);
+        assert!(read_many("{\"scan_id\":").is_err());
+    }
 }
