@@ -113,7 +113,7 @@ fn options(args: &SubmitArgs) -> Vec<(&'static str, Value)> {
         ("destinations", (!args.destinations.is_empty()).then(|| json!(args.destinations))),
         ("labels", (!labels.is_empty()).then(|| json!(labels))),
         ("deadline", args.deadline.map(|deadline| json!(deadline))),
-        ("force", args.force.then(|| json!(true))),
+        ("force", args.force.then_some(Value::Bool(true))),
     ];
     given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
