@@ -1,4 +1,5 @@
-//! From settings and profiles to a [`Provider`], purely: nothing is called and no key is read.
+//! From settings and profiles to a [`Provider`]: nothing is called; the key is read once, to see whether
+//! it can be.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -30,7 +31,7 @@ impl Provider {
         let mut warnings = Vec::new();
         let base = base(&place, settings, profile).map_err(|problem| problems.push(problem)).ok();
         if base.as_ref().is_some_and(sends_in_the_clear) && profile.auth.is_some() {
-            warnings.push(format!("{place}: base_url is http://: the key is sent unencrypted; use https://"));
+            warnings.push("base_url is http://: the key is sent unencrypted; use https://".to_owned());
         }
         let key = key(&place, settings, profile, &mut warnings).map_err(|problem| problems.push(problem)).ok();
         let poll = pace(&place, &settings.poll, &profile.poll, &mut problems);
@@ -82,14 +83,23 @@ fn key(
     let (value, file) = (settings.api_key.as_ref(), settings.api_key_file.as_deref());
     let source = SecretSource::from_pair(place, "api_key", value, file)?;
     match (&profile.auth, source) {
-        (Some(auth), Some(source)) => Ok(Some(Key::new(auth.clone(), source))),
+        (Some(auth), Some(source)) => {
+            let key = Key::new(auth.clone(), source);
+            match (key.reload(), file) {
+                (Ok(()), _) => {}
+                // It may come later; until then the provider is paused.
+                (Err(error), Some(_)) => warnings.push(format!("`api_key_file`: {error}")),
+                (Err(error), None) => return Err(Problem::new(place, format!("`api_key`: {error}"))),
+            }
+            Ok(Some(key))
+        }
         (Some(auth), None) => {
             let fact = format!("no key: the profile `{}` sends one as `{}`", profile.name, auth.header);
             Err(Problem::new(place, fact).hint("set `api_key_file = \"/run/secrets/…\"` (or `api_key`)"))
         }
         (None, source) => {
             if source.is_some() {
-                warnings.push(format!("{place}: the profile `{}` sends no key; api_key is not used", profile.name));
+                warnings.push(format!("the profile `{}` sends no key; api_key is not used", profile.name));
             }
             Ok(None)
         }
