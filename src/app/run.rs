@@ -66,6 +66,8 @@ impl Daemon {
     /// Opens the store, listens, and starts every step. Returns when requests are taken.
     pub async fn start(plan: Plan) -> Result<Self, RunError> {
         let recorder = metrics::install();
+        let names = (plan.providers.keys().map(String::as_str), plan.destinations.keys().map(String::as_str));
+        metrics::start(names.0, names.1, plan.config.amqp.is_some());
         let clock = Clock::real();
         let listen = plan.config.server.listen.0;
         let store = store::open(&store_url(&plan)?).await?;
