@@ -76,13 +76,7 @@ impl Daemon {
         let stop = Stop::default();
         let grace = plan.config.shutdown.grace.0;
         let api = start_steps(&plan, &store, &clock, &stop, recorder);
-        let server = axum::serve(listener, api::router(Arc::new(api)))
-            .with_graceful_shutdown(stop.token.clone().cancelled_owned());
-        stop.tasks.spawn(async move {
-            if let Err(error) = server.await {
-                tracing::error!(%error, "the HTTP server ended");
-            }
-        });
+        stop.tasks.spawn(api::serve(listener, api::router(Arc::new(api)), stop.token.clone()));
         tracing::info!(
             address = %address, providers = plan.providers.len(), destinations = plan.destinations.len(),
             broker = plan.config.amqp.is_some(), "scanbell {} is running", env!("CARGO_PKG_VERSION")
