@@ -20,7 +20,8 @@ use crate::problem::{Problem, Problems, did_you_mean};
 use crate::provider::{Profiles, Provider};
 use crate::render::{Renderer, Voice};
 use crate::routing::Router;
-use crate::secret::SecretSource;
+use crate::secret::{ExposeSecret, SecretSource};
+use crate::store;
 
 /// Everything that a configuration describes, built and checked, nothing running.
 pub struct Plan {
@@ -56,11 +57,11 @@ impl Plan {
         let renderer = problems.collect(Renderer::build(existing(&config.templates.dir), &voices));
         let router = problems.collect(Router::build(&config.routes, known));
         let warnings = warnings(&providers, &destinations);
+        let store = problems.collect(store_source(&config).map_err(Problems::from));
+        let token = problems.collect(token_source(&config).map_err(Problems::from));
         if let Some(amqp) = &config.amqp {
             problems.extend(amqp.check("[amqp]"));
         }
-        let store = problems.collect(config.store.url("[store]").map_err(Problems::from));
-        let token = problems.collect(config.server.token("[server]").map_err(Problems::from));
         match (renderer, router, store, token) {
             (Some(renderer), Some(router), Some(store), Some(token)) if problems.is_empty() => Ok(Self {
                 store,
@@ -92,6 +93,30 @@ impl Plan {
             (None, _) => None,
         }
     }
+}
+
+/// Where the store's URL comes from; it is read once, so that a wrong one is known before anything starts.
+fn store_source(config: &Config) -> Result<SecretSource, Problem> {
+    let place = "[store]";
+    let source = config.store.url(place)?;
+    let url = source.read().map_err(|error| Problem::new(place, format!("`url_file`: {error}")))?;
+    match store::check_url(url.expose_secret()) {
+        Ok(()) => Ok(source),
+        Err(why) => Err(Problem::new(place, format!("`url`: {why}"))),
+    }
+}
+
+/// Where the token comes from, if there is one; its file is read once, for the same reason.
+fn token_source(config: &Config) -> Result<Option<SecretSource>, Problem> {
+    let place = "[server]";
+    let source = config.server.token(place)?;
+    if let Some(source) = &source {
+        let token = source.read().map_err(|error| Problem::new(place, format!("`token_file`: {error}")))?;
+        if token.expose_secret().trim().is_empty() {
+            return Err(Problem::new(place, "the token is empty").hint("make a long random one: openssl rand -hex 32"));
+        }
+    }
+    Ok(source)
 }
 
 /// A folder that is not there has nothing to add; the configuration's own check says so where it was asked for.
@@ -144,7 +169,7 @@ fn voice(name: &str, settings: &Settings) -> Voice {
             format: WebhookFormat::default(),
             template: slack.template.clone(),
             channel: slack.channel.clone(),
-            mentions: slack.mentions.clone(),
+            mentions: slack.mentions_as_slack_writes(),
         },
         Settings::Email(email) => Voice {
             name,
@@ -162,5 +187,97 @@ fn voice(name: &str, settings: &Settings) -> Voice {
             channel: None,
             mentions: Vec::new(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Draft, LoadOptions};
+    use crate::domain::notification::Notification;
+    use crate::time::Clock;
+
+    /// What `run` and `check` make of a configuration.
+    fn planned(text: &str) -> Result<Plan, Problems> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("app.toml");
+        std::fs::write(&file, text).unwrap();
+        let draft = Draft::of(&LoadOptions { file: Some(file), ..LoadOptions::default() })?;
+        Plan::build(draft.config.clone(), &draft.destination_names).map_err(|more| draft.all_problems(&more))
+    }
+
+    fn said(text: &str) -> String {
+        planned(text).err().map(|problems| problems.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn check_finds_a_store_a_broker_and_secrets_that_run_could_not_use() {
+        let text = said(
+            r#"
+            [store]
+            url = "mysql://root:hunter2@host/db"
+            [amqp]
+            url = "http://guest:hunter2@host"
+            prefetch = 0
+            [server]
+            token_file = "/nonexistent/token"
+            [providers.enkrypt]
+            api_key = ""
+            "#,
+        );
+        for part in [
+            "app.toml:3: [store]: `url`: `mysql:` is not a kind of store",
+            "app.toml:5: [amqp]: `url` is not the URL of a broker",
+            "app.toml:6: [amqp]: `prefetch` is 0",
+            "app.toml:8: [server]: `token_file`: cannot read the secret file /nonexistent/token",
+            "app.toml:10: [providers.enkrypt]: `api_key`: the key is empty",
+            "5 problems",
+        ] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+
+    #[test]
+    fn a_key_file_that_is_not_there_yet_is_a_warning_that_names_it() {
+        let plan = planned("[providers.sieve]\napi_key_file = \"/nonexistent/key\"").unwrap();
+        let warnings: String = plan.warnings.iter().map(ToString::to_string).collect();
+        assert!(warnings.starts_with("[providers.sieve]: `api_key_file`: cannot read"), "{warnings}");
+        assert!(warnings.contains("/nonexistent/key"), "{warnings}");
+    }
+
+    #[test]
+    fn mentions_of_the_configuration_stand_in_the_message_as_slack_writes_them() {
+        let plan = planned(
+            r#"
+            [destinations.secops]
+            kind = "slack"
+            webhook_url = "https://hooks.slack.com/services/T0/B0/x"
+            mentions = ["here", "U0123ABC", "S0123ABC"]
+            "#,
+        )
+        .unwrap();
+        let (id, now) = (uuid::Uuid::now_v7(), Clock::real().now());
+        let report = crate::render::sample_report();
+        let content = plan.renderer.report("secops", &report, id, now).content;
+        let notification = Notification { id, scan: None, destination: "secops".to_owned(), created_at: now, content };
+        let bytes = plan.destinations["secops"].bytes(&notification).unwrap();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        assert!(text.contains("<!here> <@U0123ABC> <!subteam^S0123ABC>"), "{text}");
+    }
+
+    #[test]
+    fn a_route_without_a_name_keeps_its_number_and_line_when_one_above_it_is_faulty() {
+        let text = said(
+            r#"
+            [[routes]]
+            to = 5
+            [[routes]]
+            when = "verdict =="
+            to = []
+            stop = true
+            "#,
+        );
+        assert!(text.contains("app.toml:5: [[routes]] route 2: when:"), "{text}");
     }
 }

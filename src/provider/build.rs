@@ -1,4 +1,5 @@
-//! From settings and profiles to a [`Provider`], purely: nothing is called and no key is read.
+//! From settings and profiles to a [`Provider`]: nothing is called; the key is read once, to see whether
+//! it can be.
 
 use std::sync::Mutex;
 use std::time::Duration;
