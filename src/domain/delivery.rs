@@ -168,7 +168,7 @@ pub enum Verdict {
     Retry {
         /// Why.
         reason: Reason,
-        /// `Retry-After`: honoured in full and uncharged.
+        /// `Retry-After`: honoured in full and uncharged. Never zero, see [`waits`].
         after: Option<Duration>,
     },
     /// Never try again.
@@ -276,7 +276,13 @@ pub fn verdict_of_http(status: u16, retry_after: Option<Duration>) -> Verdict {
     if retry_after.is_none() && is_permanent(status) {
         return Verdict::Reject { reason: Reason::Rejected };
     }
-    Verdict::Retry { reason, after: retry_after }
+    Verdict::Retry { reason, after: waits(retry_after) }
+}
+
+/// `Retry-After` where it asks for a wait. `0`, or a date that is over, asks for none: then our own pace counts, and
+/// the attempt is charged. Else a receiver that always says so would be called without a pause and without an end.
+pub fn waits(retry_after: Option<Duration>) -> Option<Duration> {
+    retry_after.filter(|asked| !asked.is_zero())
 }
 
 /// These say that the same bytes will be refused again, whatever people mend.
@@ -304,6 +310,14 @@ mod tests {
                 _ => "retry",
             };
             assert_eq!(verdict_of_http(status, None).as_str(), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_retry_after_that_asks_for_no_wait_is_tried_again_at_our_own_pace_and_given_up_in_the_end() {
+        for status in [400, 429, 503] {
+            let verdict = verdict_of_http(status, Some(Duration::ZERO));
+            assert!(matches!(verdict, Verdict::Retry { after: None, .. }), "{status}: {verdict:?}");
         }
     }
 

@@ -154,16 +154,18 @@ pub fn next(pace: &Pace, before: Tracking, seen: &Observation, now: Timestamp, c
     if now >= before.deadline_at {
         return Next::Finish(Outcome::TimedOut);
     }
-    let paced = pace.backoff.delay(before.polls, chance);
-    let wait = retry_after.map_or(paced, |asked| asked.max(MIN_WAIT));
-    let mut at = after(now, wait).min(before.deadline_at);
-    if let Some(since) = not_found_since {
-        at = at.min(after(since, pace.not_found_grace).max(after(now, MIN_WAIT)));
-    }
+    let paced = || {
+        let at = after(now, pace.backoff.delay(before.polls, chance));
+        let grace_ends = not_found_since.map(|since| after(since, pace.not_found_grace).max(after(now, MIN_WAIT)));
+        grace_ends.map_or(at, |end| at.min(end))
+    };
+    // Who asks for no wait at all (`Retry-After: 0`, a date that is over) gets our own.
+    let asked = retry_after.filter(|asked| !asked.is_zero());
+    let at = asked.map_or_else(paced, |asked| after(now, asked.max(MIN_WAIT))).min(before.deadline_at);
     Next::Poll { at, tracking: Tracking { polls, not_found_since, ..before } }
 }
 
-/// `Retry-After: 0` must not become a busy loop.
+/// No wait is shorter than this, whoever asks: it must not become a busy loop.
 const MIN_WAIT: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
@@ -203,7 +205,18 @@ mod tests {
         };
         assert_eq!(at(120), from_millis(120_000));
         assert_eq!(at(315_360_000), from_millis(1_800_000));
-        assert_eq!(at(0), from_millis(100));
+        assert_eq!(at(0), from_millis(2000), "who asks for no wait is not hammered");
+    }
+
+    #[test]
+    fn a_scan_that_is_not_found_yet_is_not_asked_for_before_its_retry_after_even_over_the_grace() {
+        let missing = |seconds| Observation::NotFound { retry_after: Some(Duration::from_secs(seconds)) };
+        let at = |seconds| match next(&PACE, tracking(), &missing(seconds), from_millis(0), 0.5) {
+            Next::Poll { at, .. } => at,
+            Next::Finish(outcome) => panic!("{outcome}"),
+        };
+        assert_eq!((at(30), at(120)), (from_millis(30_000), from_millis(120_000)));
+        assert_eq!(at(3600), from_millis(1_800_000), "but not beyond the deadline");
     }
 
     #[test]

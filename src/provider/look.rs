@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use reqwest::header::HeaderMap;
+
 use super::Provider;
 use super::body::Body;
 use super::extract::cut;
 use super::profile::{Means, Step};
 use super::rule::scalar;
 use crate::domain::report::Extract;
-use crate::egress::{Answer, SendError, retry_after};
+use crate::egress::{Answer, Head, SendError, retry_after};
 use crate::time::Timestamp;
 
 /// What one request learned.
@@ -60,17 +62,21 @@ impl Provider {
     pub(super) fn judge(&self, step: &Step, scan_id: &str, answer: Result<Answer, SendError>, now: Timestamp) -> Look {
         match answer {
             Ok(answer) => {
-                let retry_after = retry_after(&answer.headers, now);
-                let throttled = answer.status == 429 || (answer.status == 503 && retry_after.is_some());
-                Look { retry_after, throttled, ..self.judge_answer(step, scan_id, &answer) }
+                let look = self.judge_answer(step, scan_id, &answer);
+                asked_to_wait(look, answer.status, &answer.headers, now)
             }
-            // The head came and the body did not: the status may decide all the same.
-            Err(error) => match error.head.as_ref().map(|head| (head.status, self.class(step, head.status))) {
-                Some((status, Class::Decided(meaning, words))) => {
-                    Look { throttled: status == 429, ..Look::new(meaning, format!("HTTP {status}{words}")) }
-                }
-                _ => Look::unavailable(error.detail),
-            },
+            Err(SendError { head: Some(head), detail, .. }) => {
+                asked_to_wait(self.judge_head(step, &head, detail), head.status, &head.headers, now)
+            }
+            Err(error) => Look::unavailable(error.detail),
+        }
+    }
+
+    /// The head came and the body did not: the status may decide all the same.
+    fn judge_head(&self, step: &Step, head: &Head, detail: String) -> Look {
+        match self.class(step, head.status) {
+            Class::Decided(meaning, words) => Look::new(meaning, format!("HTTP {}{words}", head.status)),
+            Class::Read => Look::unavailable(detail),
         }
     }
 
@@ -154,6 +160,12 @@ impl Provider {
             }
         }
     }
+}
+
+/// What the head says besides: any answer may ask to wait.
+fn asked_to_wait(look: Look, status: u16, headers: &HeaderMap, now: Timestamp) -> Look {
+    let retry_after = retry_after(headers, now);
+    Look { retry_after, throttled: status == 429 || (status == 503 && retry_after.is_some()), ..look }
 }
 
 /// What the first rule that holds says.

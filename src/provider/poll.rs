@@ -141,7 +141,9 @@ fn combine(first: Look, second: Look) -> Look {
     if let Some(extract) = extract.as_mut() {
         extract.status = extract.status.take().or(status);
     }
-    Look { meaning, extract, detail: format!("{}; result: {}", first.detail, second.detail), ..second }
+    let retry_after = second.retry_after.or(first.retry_after);
+    let detail = format!("{}; result: {}", first.detail, second.detail);
+    Look { meaning, retry_after, detail, extract, ..second }
 }
 
 fn seen(look: Look, requests: u32) -> Seen {

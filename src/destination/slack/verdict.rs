@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::domain::delivery::{Reason, Verdict, verdict_of_http};
+use crate::domain::delivery::{Reason, Verdict, verdict_of_http, waits};
 use crate::egress::{Answer, retry_after};
 use crate::time::Timestamp;
 
@@ -49,7 +49,7 @@ pub(super) fn bot_verdict(answer: &Answer, now: Timestamp) -> Verdict {
         }
         Some(Said { error, .. }) => reason_of(&error),
     };
-    Verdict::Retry { reason, after }
+    Verdict::Retry { reason, after: waits(after) }
 }
 
 /// Words that say of this very message or channel that it will never be taken.

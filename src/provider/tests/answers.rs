@@ -126,6 +126,16 @@ async fn retry_after_is_read_in_both_forms_and_nonsense_is_none(#[case] value: &
     assert_eq!(seen, Observation::Running { retry_after });
 }
 
+#[rstest]
+#[case(200, Observation::Unavailable { retry_after: Some(Duration::from_secs(7)) })]
+#[case(503, Observation::Unavailable { retry_after: Some(Duration::from_secs(7)) })]
+#[case(404, Observation::NotFound { retry_after: Some(Duration::from_secs(7)) })]
+#[tokio::test]
+async fn retry_after_counts_also_where_the_body_never_comes(#[case] status: u16, #[case] expected: Observation) {
+    let torn = format!("HTTP/1.1 {status} X\r\nRetry-After: 7\r\nContent-Length: 100\r\n\r\n{{");
+    assert_eq!(observe("sieve", SIEVE_ID, Reply::Bytes(torn.into_bytes())).await, expected);
+}
+
 #[tokio::test]
 async fn only_429_and_503_with_a_wait_are_a_wish_to_slow_down() {
     for (reply, expected) in [

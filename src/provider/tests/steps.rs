@@ -43,6 +43,18 @@ async fn the_status_is_asked_first_and_the_result_once_it_is_there() {
     assert_eq!(extract.raw.unwrap().get(), ENKRYPT_BODY);
 }
 
+#[tokio::test]
+async fn a_retry_after_beside_the_status_counts_while_the_result_is_not_there() {
+    let body = status("completed").1;
+    let server = Server::start(move |_, asked| match asked.path().rsplit('/').next() {
+        Some("status") => Reply::http(200, &[("Retry-After", "9")], &body),
+        _ => Reply::http(202, &[], ""),
+    })
+    .await;
+    let seen = server.provider("enkrypt").poll(ENKRYPT_ID, from_millis(0)).await;
+    assert_eq!(seen.observation, Observation::Running { retry_after: Some(std::time::Duration::from_secs(9)) });
+}
+
 #[rstest]
 #[case("initializing")]
 #[case("scanning_tools")]

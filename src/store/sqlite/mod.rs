@@ -134,7 +134,8 @@ impl Store for SqliteStore {
     }
 
     async fn claim_unannounced(&self, now: Timestamp, limit: usize, lease: Duration) -> Result<Vec<Announcement>> {
-        let claimed = self.write_lightly(move |tx| announcements::claim(tx, now, after(now, lease), rows(limit))).await?;
+        let claimed =
+            self.write_lightly(move |tx| announcements::claim(tx, now, after(now, lease), rows(limit))).await?;
         Ok(claimed.into_iter().filter_map(announcements::Claimed::parse).collect())
     }
 

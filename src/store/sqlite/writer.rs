@@ -169,7 +169,13 @@ enum Broken {
 
 impl Worker {
     fn new(path: Arc<Path>, connection: Connection) -> Self {
-        Self { path, connection: Some(connection), lasting: Lasting::Power, tally: Tally::default(), ids: ContextV7::new() }
+        Self {
+            path,
+            connection: Some(connection),
+            lasting: Lasting::Power,
+            tally: Tally::default(),
+            ids: ContextV7::new(),
+        }
     }
 
     fn run(mut self, mut messages: mpsc::Receiver<Message>) {

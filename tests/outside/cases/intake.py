@@ -167,6 +167,27 @@ def not_utf8(world: World) -> None:
     holds(reason in REASONS, f"reason {reason!r}")
 
 
+@case("AMQP: stray bytes in properties and headers, and tables without end, neither stop the daemon nor the good ones")
+def hostile_properties(world: World) -> None:
+    deep: Any = None
+    for _ in range(400):
+        deep = {"k": deep}
+    envelopes: Dict[bytes, Dict[str, Any]] = {
+        b"stray bytes in the content type": {"content_type": b"text/\xff\xfe"},
+        b"stray bytes in the message id": {"message_id": b"\xc3"},
+        b"stray bytes in a header's name": {"headers": {b"\xff": 1}},
+        b"tables in tables": {"headers": {"deep": deep, "x-origin": "outside"}},
+    }
+    good = world.sieve.scan()
+    for body, properties in envelopes.items():
+        world.broker.publish(body, **properties)
+    world.broker.publish(good)
+    heard(world, good)
+    letters = {body: dead(world, body) for body in envelopes}
+    equal(letters[b"stray bytes in the content type"].properties.content_type, "text/??", "content type")
+    equal(letters[b"tables in tables"].headers.get("x-origin"), "outside", "the message's own header")
+
+
 @case("AMQP: refused IDs never reach a provider")
 def no_traversal(world: World) -> None:
     for api in (world.sieve, world.enkrypt):
