@@ -21,6 +21,9 @@ struct Shelf {
 
 #[async_trait]
 impl Store for Shelf {
+    async fn take_over(&self) -> Result<()> {
+        Ok(())
+    }
     async fn claim_unannounced(&self, _: Timestamp, limit: usize, _: Duration) -> Result<Vec<Announcement>> {
         if *self.away.lock().unwrap() {
             return Err(StoreError::Unavailable("away".into()));

@@ -239,14 +239,6 @@ mod tests {
     }
 
     #[test]
-    fn a_key_file_that_is_not_there_yet_is_a_warning_that_names_it() {
-        let plan = planned("[providers.sieve]\napi_key_file = \"/nonexistent/key\"").unwrap();
-        let warnings: String = plan.warnings.iter().map(ToString::to_string).collect();
-        assert!(warnings.starts_with("[providers.sieve]: `api_key_file`: cannot read"), "{warnings}");
-        assert!(warnings.contains("/nonexistent/key"), "{warnings}");
-    }
-
-    #[test]
     fn mentions_of_the_configuration_stand_in_the_message_as_slack_writes_them() {
         let plan = planned(
             r#"

@@ -71,6 +71,7 @@ impl Daemon {
         let clock = Clock::real();
         let listen = plan.config.server.listen.0;
         let store = store::open(&store_url(&plan)?).await?;
+        store.take_over().await?;
         let listener = TcpListener::bind(listen).await.map_err(|error| RunError::Listen(listen, error))?;
         let address = listener.local_addr().map_err(|error| RunError::Listen(listen, error))?;
         let stop = Stop::default();

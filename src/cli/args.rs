@@ -303,6 +303,9 @@ pub struct SimulateArgs {
     /// How long a scan takes from its first poll
     #[arg(long, default_value = "1s", value_name = "DURATION", value_parser = Span::parse)]
     pub takes: Span,
+    /// Up to so much longer, spread by their IDs
+    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = Span::parse)]
+    pub spread: Span,
     /// How every scan ends [default: as the end of its ID says]
     #[arg(long, value_name = "PRESET", value_parser = preset)]
     pub usual: Option<Preset>,

@@ -20,7 +20,7 @@ pub async fn run(args: &SimulateArgs) -> Done {
     if let Some(preset) = args.usual {
         options.usual = Some(Script::preset(preset, args.takes.0));
     }
-    options.scans_take = args.takes.0;
+    (options.scans_take, options.spread) = (args.takes.0, args.spread.0);
     let world = World::start(options)
         .await
         .map_err(|error| Failure::Unreachable(format!("cannot listen on {} and {smtp}: {error}", args.listen)))?;

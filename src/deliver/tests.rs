@@ -285,6 +285,7 @@ macro_rules! pass_on {
 }
 
 pass_on! {
+    take_over() -> Result<()>;
     accept(requests: Vec<NewRequest>) -> Result<Vec<Accepted>>;
     claim_due_scans(provider: &str, now: Timestamp, limit: usize, lease: Duration) -> Result<Vec<ScanClaim>>;
     record_observations(records: Vec<ObservationRecord>) -> Result<Vec<bool>>;

@@ -8,12 +8,14 @@ mod batch;
 mod connect;
 mod deadletter;
 mod error;
+mod frames;
 mod health;
 mod message;
 mod publish;
 mod session;
 mod settings;
 mod topology;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;

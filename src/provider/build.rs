@@ -1,5 +1,4 @@
-//! From settings and profiles to a [`Provider`]: nothing is called; the key is read once, to see whether
-//! it can be.
+//! From settings and profiles to a [`Provider`], purely: nothing is called and no key is read.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -85,12 +84,7 @@ fn key(
     match (&profile.auth, source) {
         (Some(auth), Some(source)) => {
             let key = Key::new(auth.clone(), source);
-            match (key.reload(), file) {
-                (Ok(()), _) => {}
-                // It may come later; until then the provider is paused.
-                (Err(error), Some(_)) => warnings.push(format!("`api_key_file`: {error}")),
-                (Err(error), None) => return Err(Problem::new(place, format!("`api_key`: {error}"))),
-            }
+            key.reload().map_err(|error| Problem::new(place, format!("`api_key`: {error}")))?;
             Ok(Some(key))
         }
         (Some(auth), None) => {

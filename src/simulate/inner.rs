@@ -80,7 +80,7 @@ impl Inner {
             stopping,
             changed: Notify::new(),
             keys: Mutex::new(keys),
-            scans: Mutex::new(Scans::new(usual, options.most_scans)),
+            scans: Mutex::new(Scans::new(usual, options.spread, options.most_scans)),
             faults: Mutex::default(),
             secrets: Mutex::new(options.hook_secrets.clone()),
             ledger: Mutex::new(Ledger::new(options.record)),

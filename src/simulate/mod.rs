@@ -72,6 +72,8 @@ pub struct Options {
     pub record: Record,
     /// How long a scan takes from its first poll, where no script says otherwise.
     pub scans_take: Duration,
+    /// Up to so much longer, spread by their IDs.
+    pub spread: Duration,
     /// What scans without a script do; none: what the end of their ID says ([`Preset::of_id`]).
     pub usual: Option<Script>,
     /// How many scans without a script are remembered.
@@ -95,6 +97,7 @@ impl Default for Options {
             hook_secrets: BTreeMap::from([("siem".to_owned(), vec![HOOK_SECRET.to_owned()])]),
             record: Record::All(10_000),
             scans_take: Duration::from_secs(1),
+            spread: Duration::ZERO,
             usual: None,
             most_scans: 250_000,
             clock: Clock::real(),

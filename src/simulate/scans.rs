@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use serde::Serialize;
 
 use super::preset::Preset;
 use super::script::{Answer, Body, Cursor, Script, Step};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, after};
 
 /// A simulated scan API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -68,6 +69,8 @@ pub struct Polls {
     pub last_ms: i64,
     /// When it was first told that the scan is over.
     pub ended_ms: Option<i64>,
+    /// When the scan was over, told or not; for lives that are counted in time.
+    pub over_ms: Option<i64>,
 }
 
 /// Above this many scans with a script, more are refused.
@@ -101,6 +104,7 @@ pub(super) struct Scans {
     scripts: usize,
     most: usize,
     usual: Usual,
+    spread: Duration,
     total: u64,
 }
 
@@ -161,7 +165,8 @@ fn ends(step: &Step) -> bool {
 }
 
 impl Scans {
-    pub(super) fn new(usual: Usual, most: usize) -> Self {
+    /// Scans without a script take up to `spread` longer than they would; their ID says how much.
+    pub(super) fn new(usual: Usual, spread: Duration, most: usize) -> Self {
         Self {
             sieve: HashMap::new(),
             enkrypt: HashMap::new(),
@@ -169,6 +174,7 @@ impl Scans {
             scripts: 0,
             most: most.max(1),
             usual,
+            spread,
             total: 0,
         }
     }
@@ -225,7 +231,8 @@ impl Scans {
 
     fn begin(&mut self, provider: Provider, scan_id: &str, now: Timestamp) {
         let key: Box<str> = scan_id.into();
-        let entry = Entry::new(self.usual.script(scan_id), false, now);
+        let script = self.usual.script(scan_id).longer(share(scan_id, self.spread));
+        let entry = Entry::new(script, false, now);
         self.of(provider).insert(key.clone(), entry);
         self.unscripted.push_back((provider, key));
         while self.unscripted.len() > self.most {
@@ -266,6 +273,13 @@ impl Scans {
     }
 }
 
+/// A part of `whole` that the ID chooses, evenly over many IDs.
+fn share(scan_id: &str, whole: Duration) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    scan_id.hash(&mut hasher);
+    whole.mul_f64(f64::from(hasher.finish() as u32) / f64::from(u32::MAX))
+}
+
 fn shown(provider: Provider, scan_id: &str, entry: &Entry) -> Polls {
     Polls {
         provider,
@@ -275,6 +289,7 @@ fn shown(provider: Provider, scan_id: &str, entry: &Entry) -> Polls {
         first_ms: entry.first.unwrap_or(entry.last).as_millisecond(),
         last_ms: entry.last.as_millisecond(),
         ended_ms: entry.ended.map(Timestamp::as_millisecond),
+        over_ms: entry.script.takes().zip(entry.first).map(|(takes, first)| after(first, takes).as_millisecond()),
     }
 }
 
@@ -287,7 +302,7 @@ mod tests {
     const NOW: fn(i64) -> Timestamp = from_millis;
 
     fn scans(most: usize) -> Scans {
-        Scans::new(Usual::ById(Duration::from_secs(1)), most)
+        Scans::new(Usual::ById(Duration::from_secs(1)), Duration::ZERO, most)
     }
 
     #[test]
@@ -301,6 +316,18 @@ mod tests {
         left.sort();
         assert_eq!(left, ["b", "c", "kept"]);
         assert_eq!(scans.total(), 4);
+    }
+
+    #[test]
+    fn lives_are_spread_by_their_ids_and_say_when_they_are_over() {
+        let mut scans = Scans::new(Usual::ById(Duration::from_secs(2)), Duration::from_secs(8), 100);
+        for id in 0..100 {
+            scans.poll(Provider::Sieve, &format!("s-{id}"), false, NOW(0));
+        }
+        let over: Vec<i64> = scans.polls().iter().filter_map(|polls| polls.over_ms).collect();
+        assert_eq!(over.len(), 100);
+        assert!(over.iter().all(|ms| (2_000..=10_000).contains(ms)));
+        assert!(over.iter().any(|ms| *ms < 4_000) && over.iter().any(|ms| *ms > 8_000));
     }
 
     #[test]

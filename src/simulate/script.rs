@@ -271,6 +271,22 @@ impl Script {
         Self { then: Then::Live { preset, after }, ..Self::steps(first) }
     }
 
+    /// Its life takes so much longer.
+    pub(super) fn longer(mut self, by: Duration) -> Self {
+        if let Then::Live { after, .. } = &mut self.then {
+            *after += by;
+        }
+        self
+    }
+
+    /// How long its life takes from its first poll, if it lives one.
+    pub(super) fn takes(&self) -> Option<Duration> {
+        match self.then {
+            Then::Live { after, .. } => Some(after),
+            _ => None,
+        }
+    }
+
     /// When the steps are used up, a life begins.
     pub fn then_live(mut self, preset: Preset, after: Duration) -> Self {
         self.then = Then::Live { preset, after };

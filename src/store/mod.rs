@@ -358,6 +358,11 @@ pub struct Tallies {
 /// The contract. See the module's documentation for what holds of every call.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
+    /// Called by the daemon, once, before its steps begin: where only one daemon may work on the store (the embedded
+    /// one), takes that place and ends the leases of a predecessor that crashed; an error says that it is taken.
+    /// Where several may, does nothing.
+    async fn take_over(&self) -> Result<()>;
+
     /// Accepts many requests, in order; answers in the same order.
     ///
     /// In this order, for each: a known idempotency key is a duplicate of the scan it named, unless `first_sight`;

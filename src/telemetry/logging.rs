@@ -38,19 +38,12 @@ pub enum LogFormat {
 const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
 
 /// Crates that tell more than an operator asked for.
-const NOISY: [&str; 11] = [
-    "hyper",
-    "hyper_util",
-    "h2",
-    "lapin",
-    "amq_protocol",
-    "rustls",
-    "reqwest",
-    "lettre",
-    "tower_http",
-    "handlebars",
-    "mio",
-];
+const NOISY: [&str; 9] =
+    ["hyper", "hyper_util", "h2", "rustls", "reqwest", "lettre", "tower_http", "handlebars", "mio"];
+
+/// Crates whose every line is somebody's message (lapin logs bodies that come back, and what it cannot parse): what
+/// matters of them is logged by us.
+const INDISCREET: [&str; 2] = ["lapin", "amq_protocol"];
 
 /// Starts logging to standard error. In a process that logs already (a test) nothing changes.
 pub fn init_logging(format: LogFormat, filter: &str) -> Result<(), Problem> {
@@ -91,6 +84,11 @@ fn is_level(word: &str) -> bool {
 }
 
 fn quieted(mut filter: EnvFilter, text: &str) -> EnvFilter {
+    for name in INDISCREET.iter().filter(|name| !text.contains(**name)) {
+        if let Ok(directive) = format!("{name}=off").parse() {
+            filter = filter.add_directive(directive);
+        }
+    }
     let tells_more_than_warnings = filter.max_level_hint().is_none_or(|level| level > LevelFilter::WARN);
     if tells_more_than_warnings {
         for name in NOISY.iter().filter(|name| !text.contains(**name)) {
@@ -208,14 +206,17 @@ mod tests {
     fn other_crates_are_kept_at_warn_unless_the_filter_names_them() {
         let noise = || {
             tracing::debug!(target: "hyper::proto", "noise");
-            tracing::warn!(target: "lapin", "trouble");
+            tracing::warn!(target: "lettre", "trouble");
+            tracing::error!(target: "lapin::channel", "somebody's message");
             tracing::debug!(target: "scanbell::watch", "decision");
         };
         let text = logged(LogFormat::Text, "debug", noise);
         assert!(!text.contains("noise") && text.contains("trouble") && text.contains("decision"), "{text}");
+        assert!(!text.contains("message"), "{text}");
         assert!(logged(LogFormat::Text, "info,hyper=debug", noise).contains("noise"));
         assert_eq!(logged(LogFormat::Text, "off", noise), "");
         assert_eq!(logged(LogFormat::Text, "error", noise), "");
+        assert!(logged(LogFormat::Text, "info,lapin=error", noise).contains("message"));
     }
 
     #[test]

@@ -4,7 +4,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop where it cannot go on")]
 
+mod accept;
 mod broker;
+mod raw;
 mod relay;
 mod store;
 
@@ -138,6 +140,32 @@ async fn each_reason_has_its_word_and_hostile_bodies_stop_nothing() {
         followed(&store, &["good"]).await;
         running.stop().await;
         assert_eq!(broker.ready(&broker.queue).await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn properties_that_no_client_can_read_stop_nothing() {
+    with_broker(|broker| async move {
+        let store = Arc::new(MemoryStore::new());
+        let mut running = Running::start(broker.settings(), &store);
+        running.connected().await;
+        let nested = (0..20_000).fold(Vec::new(), |inner, _| [vec![b'A'], raw::long(&inner)].concat());
+        let deep = raw::long(&[raw::short(b"deep"), nested].concat());
+        let huge = raw::long(&[raw::short(b"huge"), vec![b'S'], raw::long(&vec![b'x'; 130_000])].concat());
+        let no_text = raw::short(b"\xff\xfe");
+        let (content_type, headers) = (1 << 15, 1 << 13);
+        for (n, (flags, properties)) in [(headers, deep), (headers, huge), (content_type, no_text)].iter().enumerate() {
+            let id = format!("odd-{n}");
+            raw::publish(broker.address(), &broker.queue, *flags, properties, id.as_bytes());
+            raw::publish(broker.address(), &broker.queue, *flags, properties, b"{bad");
+            assert_eq!(broker.take(&broker.dead).await.data, b"{bad");
+        }
+        followed(&store, &["odd-0", "odd-1", "odd-2"]).await;
+        assert!(running.health.now().ready());
+        running.stop().await;
+        assert_eq!(broker.ready(&broker.queue).await, 0);
+        assert!(store.accepted().iter().all(|(_, state)| *state == Following), "the connection never broke");
     })
     .await;
 }

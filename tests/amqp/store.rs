@@ -100,6 +100,10 @@ impl Inner {
 
 #[async_trait]
 impl Store for MemoryStore {
+    async fn take_over(&self) -> Result<()> {
+        Ok(())
+    }
+
     async fn accept(&self, requests: Vec<NewRequest>) -> Result<Vec<Accepted>> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let failing = |left: u32| left.checked_sub(1);

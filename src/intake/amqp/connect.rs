@@ -10,6 +10,7 @@ use lapin::{Channel, Connection, ConnectionProperties};
 
 use super::error::AmqpError;
 use super::settings::{Pem, Settings};
+use super::wire;
 
 /// A connect with its handshake; the client itself bounds only the TCP part.
 const CONNECT_LIMIT: Duration = Duration::from_secs(20);
@@ -40,9 +41,7 @@ pub(super) async fn connect(settings: &Settings, role: &str) -> Result<Connectio
         .with_connection_name(format!("scanbell {role}").into())
         .with_client_property("product".into(), "scanbell".into())
         .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into());
-    let runtime = lapin::runtime::default_runtime().map_err(|error| AmqpError::during("start the client", &error))?;
-    let connecting = Connection::connect_uri_with_config(uri, properties, tls, runtime);
-    within(CONNECT_LIMIT, "connect to the broker", connecting).await
+    within(CONNECT_LIMIT, "connect to the broker", wire::open(uri, properties, tls)).await
 }
 
 fn tls(pem: Pem) -> OwnedTLSConfig {

@@ -20,6 +20,9 @@ use crate::time::{Backoff, chance};
 
 /// Waits after a failure.
 const AGAIN: Backoff = Backoff { first: Duration::from_millis(500), growth: 2.0, max: Duration::from_secs(30) };
+/// How soon it is noticed that the broker takes nothing.
+const LOOK: Duration = Duration::from_secs(2);
+const BLOCKED: &str = "the broker takes no messages for now (memory or disk alarm), so refused ones wait";
 /// Fresh messages that are put away together.
 const TOGETHER: usize = 64;
 
@@ -152,8 +155,7 @@ impl Lane {
     async fn put_away(&mut self, due: Vec<Waiting>) -> bool {
         let queue = self.settings.dead_letter_queue();
         let letters: Vec<Letter> = due.iter().flat_map(|waiting| waiting.job.letters.iter().cloned()).collect();
-        let Some(publisher) = &self.publisher else { return false };
-        let answers = publisher.publish(&queue, &letters).await;
+        let Some(answers) = self.publish(&queue, &letters).await else { return false };
         let trouble = answers.iter().find_map(|answer| answer.as_ref().err().cloned());
         // What has no answer was not taken either.
         let mut taken = answers.iter().map(Result::is_ok).chain(std::iter::repeat(false));
@@ -176,6 +178,23 @@ impl Lane {
         well
     }
 
+    /// Publishes, and says so while the broker takes nothing.
+    async fn publish(&mut self, queue: &str, letters: &[Letter]) -> Option<Vec<Result<(), PublishError>>> {
+        let publisher = self.publisher.take()?;
+        let answers = {
+            let mut publishing = std::pin::pin!(publisher.publish(queue, letters));
+            loop {
+                match tokio::time::timeout(LOOK, &mut publishing).await {
+                    Ok(answers) => break answers,
+                    Err(_) if publisher.blocked() => self.say(true, BLOCKED.to_owned()),
+                    Err(_) => {}
+                }
+            }
+        };
+        self.publisher = Some(publisher);
+        Some(answers)
+    }
+
     /// Acknowledges a message that is put away. Where that fails it comes again, and is put away again.
     async fn done(&self, job: &Job) {
         if !matches!(job.receipt.acknowledge(false).await, Ok(true)) {
@@ -193,12 +212,15 @@ impl Lane {
     }
 
     fn complain(&mut self, error: &AmqpError) {
-        let blocked = self.publisher.as_ref().is_some_and(Publisher::blocked);
-        let sentence = if blocked {
-            "the broker takes no messages for now (memory or disk alarm), so refused ones wait".to_owned()
+        if self.publisher.as_ref().is_some_and(Publisher::blocked) {
+            self.say(true, BLOCKED.to_owned());
         } else {
-            format!("refused messages cannot be put away, so they wait: {error}")
-        };
+            self.say(false, format!("refused messages cannot be put away, so they wait: {error}"));
+        }
+    }
+
+    /// Tells readiness, and the log once.
+    fn say(&mut self, blocked: bool, sentence: String) {
         self.reporter.dead_letters(blocked, Some(sentence.clone()));
         if self.trouble.as_ref() != Some(&sentence) {
             warn!(queue = self.settings.dead_letter_queue(), "{sentence}");

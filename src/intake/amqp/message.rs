@@ -109,13 +109,18 @@ fn text(value: &AMQPValue) -> Option<String> {
 /// The longest sentence in `x-scanbell-error`, in bytes.
 const LONGEST_ERROR: usize = 500;
 
+/// Headers larger than this, in bytes, are left out: with ours they would not fit into a frame, and the broker would
+/// end the connection at every try.
+const LARGEST_HEADERS: usize = 120_000;
+
 /// The properties of a refused message on the dead-letter queue: its own, persistent, and with the reason.
 ///
 /// What the broker would act on again is kept under another name: with `CC` the message would be sent to further
 /// queues, even back to ours; with `expiration` it would vanish; a `user_id` that is not ours is refused.
 pub(super) fn dead_letter(properties: &BasicProperties, refusal: &Refusal) -> BasicProperties {
     let mut headers = FieldTable::default();
-    for (name, value) in properties.headers().iter().flat_map(FieldTable::inner) {
+    let fit = properties.headers().as_ref().is_none_or(|headers| size_of_table(headers) <= LARGEST_HEADERS);
+    for (name, value) in properties.headers().iter().filter(|_| fit).flat_map(FieldTable::inner) {
         let name = match name.as_str() {
             "CC" => "x-scanbell-cc".into(),
             "BCC" => "x-scanbell-bcc".into(),
@@ -131,6 +136,9 @@ pub(super) fn dead_letter(properties: &BasicProperties, refusal: &Refusal) -> Ba
     }
     if let Some(user) = properties.user_id() {
         long("x-scanbell-user-id", user.as_str());
+    }
+    if !fit {
+        long("x-scanbell-headers", "left out: they are too large to be passed on");
     }
     long("x-scanbell-reason", refusal.reason.as_str());
     long("x-scanbell-error", &shorten(&refusal.error));
@@ -163,6 +171,22 @@ fn kept(from: &BasicProperties) -> BasicProperties {
         to = to.with_timestamp(*timestamp);
     }
     to
+}
+
+/// Bytes on the wire, about. Nesting is bounded where the message is read.
+fn size_of_table(table: &FieldTable) -> usize {
+    4 + table.inner().iter().map(|(name, value)| 1 + name.as_str().len() + size_of_value(value)).sum::<usize>()
+}
+
+fn size_of_value(value: &AMQPValue) -> usize {
+    1 + match value {
+        AMQPValue::LongString(text) => 4 + text.as_bytes().len(),
+        AMQPValue::ByteArray(bytes) => 4 + bytes.len(),
+        AMQPValue::ShortString(text) => 1 + text.as_str().len(),
+        AMQPValue::FieldArray(values) => 4 + values.as_slice().iter().map(size_of_value).sum::<usize>(),
+        AMQPValue::FieldTable(table) => size_of_table(table),
+        _ => 8,
+    }
 }
 
 fn shorten(sentence: &str) -> String {
@@ -209,6 +233,18 @@ mod tests {
         assert_eq!(header(&dead, "x-scanbell-reason").unwrap(), "not-json");
         let error = header(&dead, "x-scanbell-error").unwrap();
         assert!(error.starts_with("not  JSON é") && error.ends_with('…') && error.len() < 510);
+    }
+
+    #[test]
+    fn headers_that_would_not_fit_into_a_frame_with_ours_are_left_out() {
+        let with = |size: usize| {
+            let mut headers = FieldTable::default();
+            headers.insert("x".into(), AMQPValue::LongString("y".repeat(size).into()));
+            dead_letter(&BasicProperties::default().with_headers(headers), &refusal())
+        };
+        assert_eq!(header(&with(119_000), "x").unwrap().len(), 119_000);
+        assert_eq!(header(&with(130_990), "x"), None);
+        assert!(header(&with(130_990), "x-scanbell-headers").is_some());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Publishing that counts only when the broker has confirmed it.
 
+use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -68,15 +69,28 @@ impl Publisher {
         while !rest.is_empty() {
             let (window, later) = rest.split_at(window(rest));
             rest = later;
-            match tokio::time::timeout(WINDOW_LIMIT, self.publish_window(queue, window)).await {
-                Ok(some) => answers.extend(some),
-                Err(_) => answers.push(Err(PublishError::Lost(AmqpError::timeout(&format!("publish to `{queue}`"))))),
+            match self.confirmed(self.publish_window(queue, window)).await {
+                Some(some) => answers.extend(some),
+                None => answers.push(Err(PublishError::Lost(AmqpError::timeout(&format!("publish to `{queue}`"))))),
             }
             if matches!(answers.last(), Some(Err(PublishError::Lost(_)))) {
                 break;
             }
         }
         answers
+    }
+
+    /// Awaits a window, but not for ever, unless the broker says that it takes nothing for now: what it already has
+    /// would be there twice if it were sent again.
+    async fn confirmed<T>(&self, window: impl Future<Output = T>) -> Option<T> {
+        let mut window = std::pin::pin!(window);
+        loop {
+            match tokio::time::timeout(WINDOW_LIMIT, &mut window).await {
+                Ok(answers) => return Some(answers),
+                Err(_) if self.blocked() && self.alive() => {}
+                Err(_) => return None,
+            }
+        }
     }
 
     async fn publish_window(&self, queue: &str, letters: &[Letter]) -> Vec<Result<(), PublishError>> {

@@ -13,6 +13,7 @@ mod delivery_views;
 mod events;
 mod failure;
 mod migrations;
+mod owner;
 mod pages;
 mod purge;
 mod readers;
@@ -25,7 +26,7 @@ mod tests;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -33,6 +34,7 @@ use rusqlite::Connection;
 use uuid::Uuid;
 
 use self::failure::Failure;
+use self::owner::Ownership;
 use self::readers::Readers;
 use self::writer::{Tx, Writer};
 use super::{
@@ -49,6 +51,7 @@ pub struct SqliteStore {
     path: Arc<Path>,
     writer: Writer,
     readers: Readers,
+    owned: Mutex<Option<Ownership>>,
 }
 
 impl SqliteStore {
@@ -56,7 +59,7 @@ impl SqliteStore {
     pub async fn open(path: PathBuf) -> Result<Self> {
         let path: Arc<Path> = path.into();
         let writer = Writer::start(path.clone()).await?;
-        Ok(Self { readers: Readers::new(path.clone()), path, writer })
+        Ok(Self { readers: Readers::new(path.clone()), path, writer, owned: Mutex::default() })
     }
 
     async fn write<T: Send + 'static>(
@@ -86,6 +89,16 @@ fn rows(limit: usize) -> u32 {
 
 #[async_trait]
 impl Store for SqliteStore {
+    async fn take_over(&self) -> Result<()> {
+        let ownership = Ownership::take(&self.path)?;
+        let freed = self.write(|tx| owner::free_leases(tx.connection)).await?;
+        if freed > 0 {
+            tracing::info!(count = freed, "taking up what the last run had in hand");
+        }
+        *self.owned.lock().unwrap_or_else(PoisonError::into_inner) = Some(ownership);
+        Ok(())
+    }
+
     async fn accept(&self, requests: Vec<NewRequest>) -> Result<Vec<Accepted>> {
         let requests = self.prepare(requests, accept::Prepared::new)?;
         self.write(move |tx| accept::accept(tx, &requests)).await

@@ -16,6 +16,7 @@ use super::connection;
 use super::failure::Failure;
 use super::tally::Tally;
 use crate::store::StoreError;
+use crate::telemetry::metrics;
 use crate::time::Timestamp;
 
 /// At most so many operations share a transaction: bounds how long the first one waits for its answer.
@@ -180,7 +181,9 @@ impl Worker {
         if group.is_empty() {
             return;
         }
-        match self.transact(&mut group) {
+        let result = self.transact(&mut group);
+        metrics::store_commit(if result.is_ok() { "committed" } else { "failed" });
+        match result {
             Ok(()) => answer_all(group, &Ok(())),
             Err(Broken::Operation(_)) if group.len() > 1 => {
                 for job in group {

@@ -220,3 +220,30 @@ async fn a_purge_leaves_no_row_behind() {
         assert_eq!(rows, 0, "{table}");
     }
 }
+
+#[tokio::test]
+async fn after_a_crash_what_was_in_hand_is_due_again_at_once() {
+    let file = InFile::fresh();
+    let (store, now, lease) = (file.sqlite().await, from_millis(1_800_000_000_000), Duration::from_secs(60));
+    store.take_over().await.unwrap();
+    store.accept(vec![request("a")]).await.unwrap();
+    assert_eq!(store.claim_due_scans("sieve", now, 10, lease).await.unwrap().len(), 1);
+    drop(store);
+    let next = file.sqlite().await;
+    assert_eq!(next.claim_due_scans("sieve", now, 10, lease).await.unwrap().len(), 0, "a lease outlives its process");
+    next.take_over().await.unwrap();
+    assert_eq!(next.claim_due_scans("sieve", now, 10, lease).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_second_daemon_on_the_same_file_is_refused_and_a_command_is_not() {
+    let file = InFile::fresh();
+    let daemon = file.sqlite().await;
+    daemon.take_over().await.unwrap();
+    let second = file.sqlite().await;
+    let Err(StoreError::Unavailable(text)) = second.take_over().await else { panic!("two daemons") };
+    assert!(text.contains("another `scanbell run`"), "{text}");
+    second.ping().await.unwrap();
+    drop(daemon);
+    second.take_over().await.unwrap();
+}

@@ -1,0 +1,63 @@
+//! One daemon at a time works on the file: the lock, and what a predecessor left behind.
+//!
+//! Leases are what keeps two workers apart. Where the lock says that there is no other worker, none needs to be
+//! waited for: after a crash, what was in hand is due again at once and not when its leases end.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use super::failure::Failure;
+use crate::store::StoreError;
+
+/// Held as long as the daemon works; the operating system lets go of it when the process ends, however it ends.
+#[derive(Debug)]
+pub(super) struct Ownership {
+    _lock: File,
+}
+
+impl Ownership {
+    /// Takes the lock beside the file, or says who else may have it.
+    pub(super) fn take(path: &Path) -> Result<Self, StoreError> {
+        let lock_path = beside(path);
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let lock = options.open(&lock_path).map_err(|error| cannot(&lock_path, &error))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::Unavailable(format!(
+                "{}: another `scanbell run` works on this store; stop it, or give this one a store.url of its own",
+                path.display()
+            ))),
+            Err(TryLockError::Error(error)) => Err(cannot(&lock_path, &error)),
+        }
+    }
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    name.into()
+}
+
+fn cannot(path: &Path, error: &std::io::Error) -> StoreError {
+    StoreError::Unavailable(format!("{} cannot be locked: {error}", path.display()))
+}
+
+/// Ends every lease: nobody is left who could hold one.
+pub(super) fn free_leases(connection: &Connection) -> Result<usize, Failure> {
+    FREE.iter().try_fold(0, |freed, statement| Ok(freed + connection.prepare_cached(statement)?.execute([])?))
+}
+
+/// Each by an index that leaves out what is done with.
+pub(super) const FREE: [&str; 4] = [
+    "UPDATE scans INDEXED BY scans_due SET due_at = free_due_at, free_due_at = NULL, claim = NULL
+     WHERE state = 0 AND free_due_at IS NOT NULL",
+    "UPDATE scans INDEXED BY scans_unannounced SET due_at = NULL, claim = NULL WHERE state = 1 AND due_at IS NOT NULL",
+    "UPDATE deliveries INDEXED BY deliveries_due SET due_at = free_due_at, free_due_at = NULL, claim = NULL
+     WHERE state = 0 AND free_due_at IS NOT NULL",
+    "UPDATE events INDEXED BY events_unannounced SET due_at = NULL, claim = NULL WHERE state = 1 AND due_at IS NOT NULL",
+];
