@@ -45,8 +45,9 @@ impl ApiProblem {
 pub async fn instead_of_plain_errors(response: Response) -> Response {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
-    let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == PROBLEM);
-    if !is_error || is_problem {
+    // Ours are JSON: problems, and the reasons of `/readyz`.
+    let ours = |kind: &HeaderValue| kind == PROBLEM || kind == "application/json";
+    if !is_error || response.headers().get(header::CONTENT_TYPE).is_some_and(ours) {
         return response;
     }
     let detail = match status {

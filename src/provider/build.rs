@@ -1,5 +1,4 @@
-//! From settings and profiles to a [`Provider`]: nothing is called; the key is read once, to see whether
-//! it can be.
+//! From settings and profiles to a [`Provider`], purely: nothing is called and no key is read.
 
 use std::sync::Mutex;
 use std::time::Duration;
