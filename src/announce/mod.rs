@@ -26,6 +26,9 @@ use crate::time::{Backoff, Clock, Timestamp, Wake, chance};
 
 /// How many are announced in one commit.
 const BATCH: usize = 64;
+/// So many at once mean load: the next ones are gathered for a moment.
+const BUSY: usize = 4;
+const GATHER: Duration = Duration::from_millis(4);
 /// How long a batch may take before another announcer takes it over.
 const LEASE: Duration = Duration::from_secs(60);
 /// Another replica may have finished a scan: look this often without being woken.
@@ -82,6 +85,11 @@ impl Announcer {
         while !stop.is_cancelled() {
             let pause = match self.tick().await {
                 Tick::Announced { more: true, .. } => continue,
+                // Under load one commit for several reports, rather than one for each.
+                Tick::Announced { announcements, .. } if announcements >= BUSY => {
+                    let _ = tokio::time::timeout(GATHER, stop.cancelled()).await;
+                    continue;
+                }
                 Tick::Announced { .. } | Tick::Idle => LOOK,
                 Tick::Unavailable => {
                     let tries = self.away.load(std::sync::atomic::Ordering::Relaxed);

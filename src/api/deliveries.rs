@@ -59,12 +59,18 @@ struct ReplayBody {
     scan: Option<Uuid>,
 }
 
+/// An object: a derived struct would also read a list, and `[]` would replay everything.
+fn replay_body(body: &[u8]) -> serde_json::Result<ReplayBody> {
+    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body)?;
+    serde_json::from_value(object.into())
+}
+
 /// Sends all again that match; dead ones if no state is given.
 pub async fn replay_many(State(api): Shared, body: Bytes) -> Result<Response, ApiProblem> {
     let wanted: ReplayBody = if body.trim_ascii().is_empty() {
         ReplayBody::default()
     } else {
-        serde_json::from_slice(&body).map_err(|error| {
+        replay_body(&body).map_err(|error| {
             let detail = format!("the body is not {{\"state\", \"destination\", \"scan\"}}: {error}");
             ApiProblem::new(StatusCode::BAD_REQUEST, detail)
         })?

@@ -9,6 +9,7 @@ mod providers;
 pub mod query;
 mod requests;
 mod scans;
+mod serve;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use tower_http::timeout::TimeoutLayer;
 
 pub use health::NotReady;
 pub use problem::ApiProblem;
+pub use serve::serve;
 
 use crate::deliver;
 use crate::destination::Destination;
@@ -88,7 +90,10 @@ type Shared = State<Arc<Api>>;
 
 /// The routes of the contract (section 8).
 pub fn router(api: Arc<Api>) -> Router {
-    let open = Router::new().route("/healthz", get(health::alive)).route("/readyz", get(health::ready));
+    let open = Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .method_not_allowed_fallback(no_such_method);
     let guarded = Router::new()
         .route("/metrics", get(health::metrics))
         .route("/v1/requests", post(requests::accept))
@@ -102,12 +107,14 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/destinations/{name}/test", post(destinations::test))
         .route("/v1/providers", get(providers::list))
         .fallback(no_such_path)
+        // Before the token is asked for, so that it is asked for here too.
+        .method_not_allowed_fallback(no_such_method)
         .layer(middleware::from_fn_with_state(api.clone(), auth::require_token));
     open.merge(guarded)
-        .method_not_allowed_fallback(no_such_method)
         // One byte more than allowed, so that the handler can say "too large" in the words of the contract.
         .layer(DefaultBodyLimit::max(MAX_BYTES + 1))
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, TIMEOUT))
+        .layer(middleware::map_response(problem::instead_of_plain_errors))
         .layer(SetResponseHeaderLayer::if_not_present(
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),

@@ -6,6 +6,9 @@ use serde_json::{Map, Value, json};
 
 use crate::store::StoreError;
 
+/// The media type of every error.
+const PROBLEM: &str = "application/problem+json";
+
 /// An error answer: status, one sentence, and members of its own where they help.
 #[derive(Debug, Clone)]
 pub struct ApiProblem {
@@ -37,6 +40,24 @@ impl ApiProblem {
     }
 }
 
+/// What the libraries below answer by themselves (a path that is no UTF-8, a body that is too large, no answer in
+/// time) in the form of every other error.
+pub async fn instead_of_plain_errors(response: Response) -> Response {
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    // Ours are JSON: problems, and the reasons of `/readyz`.
+    let ours = |kind: &HeaderValue| kind == PROBLEM || kind == "application/json";
+    if !is_error || response.headers().get(header::CONTENT_TYPE).is_some_and(ours) {
+        return response;
+    }
+    let detail = match status {
+        StatusCode::GATEWAY_TIMEOUT => "no answer in time: the request came too slowly, or the store is too slow",
+        StatusCode::PAYLOAD_TOO_LARGE => "the body is too large",
+        _ => "the request cannot be read",
+    };
+    ApiProblem::new(status, detail).into_response()
+}
+
 impl From<StoreError> for ApiProblem {
     fn from(error: StoreError) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
@@ -56,7 +77,7 @@ impl IntoResponse for ApiProblem {
         }
         let mut response = (self.status, body.to_string()).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
@@ -33,10 +34,7 @@ struct RefusedEntry {
 /// Takes one message. 202 if at least one entry was accepted, else 400 (not readable) or 422.
 pub async fn accept(State(api): Shared, request: Request) -> Result<Response, ApiProblem> {
     let envelope = envelope(request.headers());
-    let Ok(body) = Bytes::from_request(request, &()).await else {
-        let refusal = Refusal::new(RefusalReason::TooLarge, format!("the body is larger than {MAX_BYTES} bytes"));
-        return Err(unreadable(&api, &refusal));
-    };
+    let body = Bytes::from_request(request, &()).await.map_err(|error| unreadable(&api, &not_received(&error)))?;
     let entries = parse(&body, &envelope).map_err(|refusal| unreadable(&api, &refusal))?;
     answer(&api, entries).await
 }
@@ -58,6 +56,14 @@ async fn answer(api: &Arc<Api>, entries: Vec<crate::domain::request::Entry>) -> 
             .with("refused", json!(refused)));
     }
     Ok(json(StatusCode::ACCEPTED, &json!({"accepted": accepted, "refused": refused})))
+}
+
+/// Why there is no body: more than allowed, or broken off on its way.
+fn not_received(error: &BytesRejection) -> Refusal {
+    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        return Refusal::new(RefusalReason::TooLarge, format!("the body is larger than {MAX_BYTES} bytes"));
+    }
+    Refusal::new(RefusalReason::NotJson, "the body did not arrive whole".to_owned())
 }
 
 /// The whole message is refused: 400 if it cannot be read, 422 if it can and asks for nothing.

@@ -20,7 +20,8 @@ use crate::problem::{Problem, Problems, did_you_mean};
 use crate::provider::{Profiles, Provider};
 use crate::render::{Renderer, Voice};
 use crate::routing::Router;
-use crate::secret::SecretSource;
+use crate::secret::{ExposeSecret, SecretSource};
+use crate::store;
 
 /// Everything that a configuration describes, built and checked, nothing running.
 pub struct Plan {
@@ -56,11 +57,11 @@ impl Plan {
         let renderer = problems.collect(Renderer::build(existing(&config.templates.dir), &voices));
         let router = problems.collect(Router::build(&config.routes, known));
         let warnings = warnings(&providers, &destinations);
+        let store = problems.collect(store_source(&config).map_err(Problems::from));
+        let token = problems.collect(token_source(&config).map_err(Problems::from));
         if let Some(amqp) = &config.amqp {
             problems.extend(amqp.check("[amqp]"));
         }
-        let store = problems.collect(config.store.url("[store]").map_err(Problems::from));
-        let token = problems.collect(config.server.token("[server]").map_err(Problems::from));
         match (renderer, router, store, token) {
             (Some(renderer), Some(router), Some(store), Some(token)) if problems.is_empty() => Ok(Self {
                 store,
@@ -92,6 +93,30 @@ impl Plan {
             (None, _) => None,
         }
     }
+}
+
+/// Where the store's URL comes from; it is read once, so that a wrong one is known before anything starts.
+fn store_source(config: &Config) -> Result<SecretSource, Problem> {
+    let place = "[store]";
+    let source = config.store.url(place)?;
+    let url = source.read().map_err(|error| Problem::new(place, format!("`url_file`: {error}")))?;
+    match store::check_url(url.expose_secret()) {
+        Ok(()) => Ok(source),
+        Err(why) => Err(Problem::new(place, format!("`url`: {why}"))),
+    }
+}
+
+/// Where the token comes from, if there is one; its file is read once, for the same reason.
+fn token_source(config: &Config) -> Result<Option<SecretSource>, Problem> {
+    let place = "[server]";
+    let source = config.server.token(place)?;
+    if let Some(source) = &source {
+        let token = source.read().map_err(|error| Problem::new(place, format!("`token_file`: {error}")))?;
+        if token.expose_secret().trim().is_empty() {
+            return Err(Problem::new(place, "the token is empty").hint("make a long random one: openssl rand -hex 32"));
+        }
+    }
+    Ok(source)
 }
 
 /// A folder that is not there has nothing to add; the configuration's own check says so where it was asked for.
@@ -144,7 +169,7 @@ fn voice(name: &str, settings: &Settings) -> Voice {
             format: WebhookFormat::default(),
             template: slack.template.clone(),
             channel: slack.channel.clone(),
-            mentions: slack.mentions_as_sent(),
+            mentions: slack.mentions_as_slack_writes(),
         },
         Settings::Email(email) => Voice {
             name,
@@ -167,40 +192,93 @@ fn voice(name: &str, settings: &Settings) -> Voice {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
-    use crate::domain::notification::Content;
-    use crate::domain::report::{Extract, Facts, Report, Verdict};
-    use crate::domain::scan::Outcome;
-    use crate::time::from_millis;
+    use crate::config::{Draft, LoadOptions};
+    use crate::domain::notification::Notification;
+    use crate::time::Clock;
+
+    /// What `run` and `check` make of a configuration.
+    fn planned(text: &str) -> Result<Plan, Problems> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("app.toml");
+        std::fs::write(&file, text).unwrap();
+        let draft = Draft::of(&LoadOptions { file: Some(file), ..LoadOptions::default() })?;
+        Plan::build(draft.config.clone(), &draft.destination_names).map_err(|more| draft.all_problems(&more))
+    }
+
+    fn said(text: &str) -> String {
+        planned(text).err().map(|problems| problems.to_string()).unwrap_or_default()
+    }
 
     #[test]
-    fn whom_the_configuration_names_slack_is_asked_to_mention() {
-        let slack = toml::from_str(
+    fn check_finds_a_store_a_broker_and_secrets_that_run_could_not_use() {
+        let text = said(
             r#"
-            webhook_url = "https://hooks.slack.com/x"
-            mentions = ["here", "channel", "everyone", "U0123", "W0123", "S0123"]
+            [store]
+            url = "mysql://root:hunter2@host/db"
+            [amqp]
+            url = "http://guest:hunter2@host"
+            prefetch = 0
+            [server]
+            token_file = "/nonexistent/token"
+            [providers.enkrypt]
+            api_key = ""
             "#,
         );
-        let settings = Settings::Slack(slack.unwrap());
-        Destination::build("secops", &settings).unwrap();
-        let renderer = Renderer::build(None, &[voice("secops", &settings)]).unwrap();
-        let said = Extract { verdict: Verdict::Threat, ..Extract::default() };
-        let facts = Facts {
-            id: Uuid::nil(),
-            provider: "sieve".to_owned(),
-            scan_id: "a".to_owned(),
-            outcome: Outcome::Completed,
-            requested_at: from_millis(0),
-            finished_at: from_millis(0),
-            polls: 1,
-        };
-        let said = renderer.report("secops", &Report::new(facts, said, 0), Uuid::nil(), from_millis(0));
-        let Content::Http { body, .. } = said.content else { panic!("Slack is told by HTTP") };
-        let message: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        let wanted = "<!here> <!channel> <!everyone> <@U0123> <@W0123> <!subteam^S0123>";
-        let blocks = message["blocks"].as_array().unwrap();
-        assert!(blocks.iter().any(|block| block["text"]["text"] == wanted), "{message:#}");
+        for part in [
+            "app.toml:3: [store]: `url`: `mysql:` is not a kind of store",
+            "app.toml:5: [amqp]: `url` is not the URL of a broker",
+            "app.toml:6: [amqp]: `prefetch` is 0",
+            "app.toml:8: [server]: `token_file`: cannot read the secret file /nonexistent/token",
+            "app.toml:10: [providers.enkrypt]: `api_key`: the key is empty",
+            "5 problems",
+        ] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+
+    #[test]
+    fn a_key_file_that_is_not_there_is_a_problem_that_names_it() {
+        let text = said("[providers.sieve]\napi_key_file = \"/nonexistent/key\"");
+        assert!(
+            text.contains("[providers.sieve]: `api_key`: cannot read") && text.contains("/nonexistent/key"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn mentions_of_the_configuration_stand_in_the_message_as_slack_writes_them() {
+        let plan = planned(
+            r#"
+            [destinations.secops]
+            kind = "slack"
+            webhook_url = "https://hooks.slack.com/services/T0/B0/x"
+            mentions = ["here", "U0123ABC", "S0123ABC"]
+            "#,
+        )
+        .unwrap();
+        let (id, now) = (uuid::Uuid::now_v7(), Clock::real().now());
+        let report = crate::render::sample_report();
+        let content = plan.renderer.report("secops", &report, id, now).content;
+        let notification = Notification { id, scan: None, destination: "secops".to_owned(), created_at: now, content };
+        let bytes = plan.destinations["secops"].bytes(&notification).unwrap();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        assert!(text.contains("<!here> <@U0123ABC> <!subteam^S0123ABC>"), "{text}");
+    }
+
+    #[test]
+    fn a_route_without_a_name_keeps_its_number_and_line_when_one_above_it_is_faulty() {
+        let text = said(
+            r#"
+            [[routes]]
+            to = 5
+            [[routes]]
+            when = "verdict =="
+            to = []
+            stop = true
+            "#,
+        );
+        assert!(text.contains("app.toml:5: [[routes]] route 2: when:"), "{text}");
     }
 }

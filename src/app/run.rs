@@ -66,6 +66,8 @@ impl Daemon {
     /// Opens the store, listens, and starts every step. Returns when requests are taken.
     pub async fn start(plan: Plan) -> Result<Self, RunError> {
         let recorder = metrics::install();
+        let names = (plan.providers.keys().map(String::as_str), plan.destinations.keys().map(String::as_str));
+        metrics::start(names.0, names.1, plan.config.amqp.is_some());
         let clock = Clock::real();
         let listen = plan.config.server.listen.0;
         let store = store::open(&store_url(&plan)?).await?;
@@ -75,13 +77,7 @@ impl Daemon {
         let stop = Stop::default();
         let grace = plan.config.shutdown.grace.0;
         let api = start_steps(&plan, &store, &clock, &stop, recorder);
-        let server = axum::serve(listener, api::router(Arc::new(api)))
-            .with_graceful_shutdown(stop.token.clone().cancelled_owned());
-        stop.tasks.spawn(async move {
-            if let Err(error) = server.await {
-                tracing::error!(%error, "the HTTP server ended");
-            }
-        });
+        stop.tasks.spawn(api::serve(listener, api::router(Arc::new(api)), stop.token.clone()));
         tracing::info!(
             address = %address, providers = plan.providers.len(), destinations = plan.destinations.len(),
             broker = plan.config.amqp.is_some(), "scanbell {} is running", env!("CARGO_PKG_VERSION")

@@ -62,6 +62,13 @@ pub enum Command {
     #[command(subcommand)]
     Deliveries(DeliveriesCommand),
     /// Run simulated scan APIs and recording destinations on loopback, for trying things
+    #[command(after_help = "The last two digits of a scan's ID decide how it ends:\n  \
+        00 threat · 01 clean · 02 suspicious · 03 failed · 04 error\n  \
+        05 unsupported · 06 running-forever · 07 flaky · 08 not-found\n  \
+        09 unknown-status · 0a hostile · 0b archive · 0c no-verdict\n\
+        Anything else ends clean. What it prints is a configuration to try the daemon with:\n  \
+        scanbell simulate > sim.toml &\n  scanbell run --config sim.toml &\n  \
+        scanbell submit --config sim.toml 11111111-1111-4111-8111-111111111100")]
     Simulate(SimulateArgs),
     /// See all of it work in one process: six scans, real HTTP and SMTP on loopback, no accounts
     Demo(DemoArgs),
@@ -101,7 +108,7 @@ pub struct DaemonArgs {
 pub struct SubmitArgs {
     /// Scan IDs, or requests in JSON: a string, an object, an array, a CloudEvent; `-` reads standard input, one a
     /// line or one JSON document
-    #[arg(required = true, value_name = "ID")]
+    #[arg(required_unless_present = "amqp", value_name = "ID")]
     pub ids: Vec<String>,
     /// The configured provider that runs the scans [default: the only one, or intake.default_provider]
     #[arg(long, short, value_name = "NAME")]
@@ -363,6 +370,15 @@ mod tests {
     fn config_is_read_before_and_after_the_command() {
         for args in [["scanbell", "--config", "a.toml", "run"], ["scanbell", "run", "--config", "a.toml"]] {
             assert_eq!(Cli::parse_from(args).config, Some(PathBuf::from("a.toml")));
+        }
+    }
+
+    #[test]
+    fn the_help_of_the_simulator_names_every_end_of_a_scan_with_its_digits() {
+        let mut command = Cli::command();
+        let help = command.find_subcommand_mut("simulate").unwrap().render_long_help().to_string();
+        for (number, preset) in Preset::ALL.iter().enumerate() {
+            assert!(help.contains(&format!("{number:02x} {}", preset.as_str())), "{preset:?}: {help}");
         }
     }
 

@@ -13,8 +13,9 @@ use crate::time::Clock;
 
 /// Runs the command on a plan that could be built: the problems of one that could not were shown already.
 pub async fn run(plan: &Plan, args: &CheckArgs) -> Done {
-    for warning in &plan.warnings {
-        eprintln!("warning: {warning}");
+    let unused = [plan.config.nothing_to_follow(), plan.config.nobody_to_tell()];
+    for warning in plan.warnings.iter().chain(unused.iter().flatten()) {
+        print::note(format!("warning: {warning}"));
     }
     print::line(format!(
         "The configuration is good: {}, {}, {}{}.",

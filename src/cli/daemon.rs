@@ -12,6 +12,7 @@ use url::Url;
 use super::failure::Failure;
 use crate::config::Config;
 use crate::egress::{Client, ClientOptions, Failure as Unsent, Request, TlsFiles};
+use crate::problem::Problem;
 use crate::secret::redact_url;
 
 /// The largest answer that is read: a page of 500 reports is far smaller.
@@ -39,8 +40,7 @@ impl Daemon {
             Some(url) => url.to_owned(),
             None => format!("http://{}", reachable(config.server.listen.0)),
         };
-        let base =
-            Url::parse(&text).map_err(|error| Failure::No(format!("{} is not a URL: {error}", redact_url(&text))))?;
+        let base = base_url(&text)?;
         let options = ClientOptions {
             connect_timeout: Duration::from_secs(3),
             total_timeout: Duration::from_secs(60),
@@ -62,7 +62,9 @@ impl Daemon {
 
     /// Asks; `Ok(None)` if nobody listens there.
     pub async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Option<Reply>, Failure> {
-        let url = self.base.join(path).map_err(|error| Failure::Bug(error.to_string()))?;
+        // Not `join`: a daemon behind a proxy may live below a path.
+        let url = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
+        let url = Url::parse(&url).map_err(|error| Failure::Bug(error.to_string()))?;
         let request = Request { method, url, headers: self.headers.clone(), body, max_body: MAX_BODY };
         match self.client.send(request).await {
             Ok(answer) => Ok(Some(Reply {
@@ -96,7 +98,7 @@ impl Reply {
             401 => Err(Failure::Unreachable(
                 "the daemon wants another token: see server.token in the configuration".to_owned(),
             )),
-            400 => Err(crate::problem::Problem::new("the daemon", self.detail()).into()),
+            400 => Err(Problem::new("the daemon", self.detail()).into()),
             500.. => Err(Failure::Unreachable(self.detail())),
             _ => Err(Failure::No(self.detail())),
         }
@@ -108,6 +110,17 @@ impl Reply {
             Some(detail) => super::print::clean(detail),
             None => format!("the daemon answered {}", self.status),
         }
+    }
+}
+
+/// The daemon's address as a person gave it.
+fn base_url(text: &str) -> Result<Url, Problem> {
+    let wrong = |why: &str| Problem::new("--url", why).hint("write it like http://127.0.0.1:8642");
+    let url = Url::parse(text).map_err(|error| wrong(&format!("this is not a URL: {error}")))?;
+    if matches!(url.scheme(), "http" | "https") && url.has_host() {
+        Ok(url)
+    } else {
+        Err(wrong("it must begin with http:// or https://"))
     }
 }
 

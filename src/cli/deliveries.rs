@@ -97,7 +97,7 @@ async fn replay(config: &Config, args: ReplayArgs) -> Done {
     if args.daemon.json {
         print::json(&json!({"replayed": replayed}))?;
     } else {
-        print::line(format!("{replayed} sent again"))?;
+        print::line(format!("{replayed} will be sent again"))?;
     }
     if replayed == 0 {
         Err(Failure::No("nothing to replay: no such delivery, or it is pending anyway".to_owned()))

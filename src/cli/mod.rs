@@ -40,7 +40,7 @@ pub fn main() -> ExitCode {
         Ok(Err(failure)) => {
             let text = failure.to_string();
             if !text.is_empty() {
-                eprintln!("{text}");
+                print::note(text);
             }
             ExitCode::from(failure.code())
         }

@@ -22,6 +22,11 @@ pub fn bytes(bytes: &[u8]) -> Done {
     }
 }
 
+/// Writes one line to stderr. Nobody may be reading there any more; `eprintln!` would panic then.
+pub fn note(text: impl AsRef<str>) {
+    let _nobody_reads = writeln!(io::stderr(), "{}", text.as_ref());
+}
+
 /// Writes a value as indented JSON.
 pub fn json(value: &impl Serialize) -> Done {
     line(serde_json::to_string_pretty(value).map_err(|error| Failure::Bug(error.to_string()))?)

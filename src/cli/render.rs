@@ -34,7 +34,7 @@ pub fn run(plan: &Plan, args: &RenderArgs) -> Done {
     let bytes = destination.bytes(&notification).map_err(Failure::No)?;
     print::bytes(&bytes)?;
     if !bytes.ends_with(b"\n") {
-        eprintln!();
+        print::note("");
     }
     match rendered.fallback {
         None => Ok(()),

@@ -13,19 +13,35 @@ use super::daemon::{Daemon, Reply};
 use super::failure::{Done, Failure};
 use super::print::{self, field};
 use crate::config::Config;
-use crate::domain::request::MAX_ENTRIES;
+use crate::domain::request::MAX_BYTES;
 use crate::intake::amqp;
 use crate::problem::Problem;
 
 /// The most IDs read from standard input, in bytes.
 const MAX_INPUT: u64 = 64 * 1024 * 1024;
 
+/// The most requests handed over at once: far below what one message may hold, so that an answer comes soon.
+const ENTRIES: usize = 1000;
+
 /// Runs the command.
-pub async fn run(config: &Config, args: SubmitArgs) -> Done {
+pub async fn run(config: &Config, mut args: SubmitArgs) -> Done {
+    id_after_amqp(&mut args);
+    if args.ids.is_empty() {
+        return Err(Problem::new("arguments", "no scan ID is given").hint("scanbell submit ID --amqp").into());
+    }
     let requests = requests(&args)?;
     match &args.amqp {
         Some(url) => publish(config, url, requests).await,
         None => post(config, &args, requests).await,
+    }
+}
+
+/// `--amqp` takes a URL or none: in `submit --amqp ID` what follows it is the first ID.
+fn id_after_amqp(args: &mut SubmitArgs) {
+    let is_url = |word: &str| word.is_empty() || (word.contains("://") && !looks_like_json(word));
+    if let Some(word) = args.amqp.take_if(|word| !is_url(word)) {
+        args.ids.insert(0, word);
+        args.amqp = Some(String::new());
     }
 }
 
@@ -34,9 +50,7 @@ fn requests(args: &SubmitArgs) -> Result<Vec<Value>, Failure> {
     let mut requests = Vec::new();
     for given in &args.ids {
         if given == "-" {
-            let mut text = String::new();
-            std::io::stdin().take(MAX_INPUT).read_to_string(&mut text)?;
-            requests.extend(read_many(&text)?);
+            requests.extend(read_many(&standard_input()?)?);
         } else {
             requests.extend(read(given)?);
         }
@@ -45,6 +59,17 @@ fn requests(args: &SubmitArgs) -> Result<Vec<Value>, Failure> {
         return Err(Failure::No("no scan IDs to submit".to_owned()));
     }
     Ok(requests.into_iter().map(|request| with_options(request, args)).collect())
+}
+
+fn standard_input() -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    std::io::stdin().take(MAX_INPUT + 1).read_to_end(&mut bytes)?;
+    let wrong =
+        |fact: &str| Problem::new("standard input", fact).hint("write one scan ID a line, or JSON, as UTF-8 text");
+    if bytes.len() as u64 > MAX_INPUT {
+        return Err(wrong("is larger than 64 MiB").into());
+    }
+    String::from_utf8(bytes).map_err(|_| wrong("is not text").into())
 }
 
 /// Standard input: one JSON document, or a request in each line.
@@ -132,6 +157,10 @@ async fn publish(config: &Config, url: &str, requests: Vec<Value>) -> Done {
         settings.url = Some(SecretString::from(url));
         settings.url_file = None;
     }
+    let problems = settings.check(if url.is_empty() { "[amqp]" } else { "--amqp" });
+    if !problems.is_empty() {
+        return Err(problems.into());
+    }
     let count = requests.len();
     let bodies = requests.into_iter().map(|request| Bytes::from(request.to_string())).collect();
     amqp::publish_requests(&settings, bodies).await.map_err(|error| Failure::Unreachable(error.to_string()))?;
@@ -141,7 +170,8 @@ async fn publish(config: &Config, url: &str, requests: Vec<Value>) -> Done {
 async fn post(config: &Config, args: &SubmitArgs, requests: Vec<Value>) -> Done {
     let daemon = Daemon::new(config, args.daemon.url.as_deref())?;
     let (mut accepted, mut refused) = (Vec::new(), Vec::new());
-    for (chunk_number, chunk) in requests.chunks(MAX_ENTRIES.min(1000)).enumerate() {
+    let mut before = 0;
+    for chunk in messages(&requests) {
         let body = Bytes::from(json!(chunk).to_string());
         let reply = daemon.ask(Method::POST, "/v1/requests", body).await?.ok_or_else(|| daemon.not_running())?;
         let (taken, not_taken) = split(reply)?;
@@ -149,9 +179,10 @@ async fn post(config: &Config, args: &SubmitArgs, requests: Vec<Value>) -> Done 
         refused.extend(not_taken.into_iter().map(|mut entry| {
             let index = entry.get("index").and_then(Value::as_u64).unwrap_or(0) as usize;
             entry["scan_id"] = chunk.get(index).map_or(Value::Null, shown);
-            entry["index"] = json!(chunk_number * chunk.len() + index);
+            entry["index"] = json!(before + index);
             entry
         }));
+        before += chunk.len();
     }
     show(args.daemon.json, &accepted, &refused)
 }
@@ -160,6 +191,23 @@ async fn post(config: &Config, args: &SubmitArgs, requests: Vec<Value>) -> Done 
 fn shown(request: &Value) -> Value {
     let names = ["scan_id", "scanId", "job_id"].map(|name| request.get(name));
     names.into_iter().flatten().find(|id| id.is_string()).unwrap_or(request).clone()
+}
+
+/// The requests in order, cut where a message would have too many entries or bytes.
+fn messages(requests: &[Value]) -> Vec<&[Value]> {
+    let mut messages = Vec::new();
+    let (mut start, mut size) = (0, 0);
+    for (at, request) in requests.iter().enumerate() {
+        // With the comma behind it.
+        let more = request.to_string().len() + 1;
+        if at > start && (at - start == ENTRIES || size + more > MAX_BYTES - 2) {
+            messages.push((start, at));
+            (start, size) = (at, 0);
+        }
+        size += more;
+    }
+    messages.push((start, requests.len()));
+    messages.into_iter().filter_map(|(from, to)| requests.get(from..to)).collect()
 }
 
 /// The two lists of an answer; an answer that has neither is a failure.
@@ -203,6 +251,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::cli::args::{Cli, Command};
 
     #[derive(Parser)]
     struct Line {
@@ -242,5 +291,34 @@ mod tests {
         let lines = "a\n\n{\"scan_id\":\"b\"}\r\n\"c\"\n";
         assert_eq!(read_many(lines).unwrap(), [json!({"scan_id": "a"}), json!({"scan_id": "b"}), json!("c")]);
         assert!(read_many("{\"scan_id\":").is_err());
+    }
+    #[test]
+    fn an_id_after_amqp_is_an_id_and_no_url() {
+        let read = |words: &[&str]| {
+            let cli = Cli::try_parse_from([&["scanbell", "submit"], words].concat()).unwrap();
+            let Command::Submit(mut args) = cli.command else { panic!("another command") };
+            id_after_amqp(&mut args);
+            (args.ids, args.amqp)
+        };
+        let default = Some(String::new());
+        assert_eq!(read(&["--amqp", "a"]), (vec!["a".to_owned()], default.clone()));
+        assert_eq!(read(&["--amqp", "a", "b"]), (vec!["a".to_owned(), "b".to_owned()], default.clone()));
+        assert_eq!(read(&["a", "--amqp"]), (vec!["a".to_owned()], default));
+        assert_eq!(read(&["--amqp", "amqp://h", "a"]), (vec!["a".to_owned()], Some("amqp://h".to_owned())));
+        assert_eq!(read(&["a"]), (vec!["a".to_owned()], None));
+        let json = r#"{"scan_id":"a","labels":{"from":"https://ci"}}"#;
+        assert_eq!(read(&["--amqp", json]), (vec![json.to_owned()], Some(String::new())));
+    }
+
+    #[test]
+    fn many_ids_become_messages_that_the_daemon_takes_and_none_is_left_out() {
+        let label = "x".repeat(2000);
+        let requests: Vec<Value> =
+            (0..2500).map(|id| json!({"scan_id": id.to_string(), "labels": {"l": label}})).collect();
+        let messages = messages(&requests);
+        assert_eq!(messages.concat(), requests);
+        assert!(messages.iter().all(|message| json!(message).to_string().len() <= MAX_BYTES));
+        let small: Vec<Value> = (0..2500).map(|id| json!(id)).collect();
+        assert_eq!(super::messages(&small).iter().map(|message| message.len()).collect::<Vec<_>>(), [1000, 1000, 500]);
     }
 }

@@ -126,7 +126,7 @@ impl Progress {
         let what = print::clean(seen.status.as_deref().unwrap_or(&seen.detail));
         match &self.bar {
             Some(bar) => bar.set_message(format!("{}: {what}, poll {polls}", self.id)),
-            None => eprintln!("{}: {what}, poll {polls}, {} s", self.id, elapsed.as_secs()),
+            None => print::note(format!("{}: {what}, poll {polls}, {} s", self.id, elapsed.as_secs())),
         }
     }
 

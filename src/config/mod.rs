@@ -281,7 +281,10 @@ impl Reader<'_> {
             Some(Value::Array(_, list)) => (0..list.len())
                 .filter_map(|index| {
                     let route: Path = path.iter().cloned().chain([Step::Index(index)]).collect();
-                    self.read(&route)
+                    let mut settings: routing::RouteSettings = self.read(&route)?;
+                    // A faulty route above is left out here; the number of this one must not change by that.
+                    settings.name.get_or_insert_with(|| format!("route {}", index + 1));
+                    Some(settings)
                 })
                 .collect(),
             Some(_) => {

@@ -1,6 +1,7 @@
 //! The settings that belong to no other room, and the types they are written in.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -173,8 +174,22 @@ impl Size {
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Cow::<'de, str>::deserialize(deserializer)?;
-        Self::parse(&text).map_err(de::Error::custom)
+        deserializer.deserialize_str(WrittenSize)
+    }
+}
+
+/// Takes a size as text; anything else is told how to write one.
+struct WrittenSize;
+
+impl de::Visitor<'_> for WrittenSize {
+    type Value = Size;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a size in quotes, like \"256kB\"")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
+        Size::parse(text).map_err(E::custom)
     }
 }
 

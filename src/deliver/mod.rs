@@ -37,6 +37,8 @@ use unrecorded::Unrecorded;
 const LOOK_ANYWAY: Duration = Duration::from_secs(5);
 /// A store that fails is asked again after so long.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// While something is being sent, the next row is looked for this often, and nobody asks when it is due.
+const LOOK_WHILE_BUSY: Duration = Duration::from_millis(50);
 /// A row that fell due between claiming and asking when the next is due.
 const SHORTEST_WAIT: Duration = Duration::from_millis(10);
 /// A claim that has waited for a slot for longer is handed back.
@@ -97,7 +99,7 @@ impl Deliverer {
     /// One round: claims what may be sent now, sends it, writes it down.
     pub async fn tick(&self) -> Tick {
         let mut held = VecDeque::new();
-        let wait = self.refill(&mut held, 0, 1).await;
+        let Refill { wait, .. } = self.refill(&mut held, 0, 1, true).await;
         let verdicts = join_all(held.into_iter().map(|held| self.carry_out(held))).await;
         Tick { verdicts: verdicts.into_iter().flatten().collect(), wait }
     }
@@ -109,8 +111,15 @@ impl Deliverer {
         let this = Arc::new(self);
         let mut sends = JoinSet::new();
         let mut held = VecDeque::new();
+        let (mut look_at, mut more) = (this.clock.now(), false);
         while !stop.is_cancelled() {
-            let wait = this.refill(&mut held, sends.len(), AHEAD).await;
+            let now = this.clock.now();
+            let look = more || now >= look_at;
+            let refill = this.refill(&mut held, sends.len(), AHEAD, look).await;
+            let next_look = after(now, refill.wait);
+            look_at = if look { next_look } else { look_at.min(next_look) };
+            more = refill.more.unwrap_or(more);
+            let wait = until(now, look_at);
             while sends.len() < this.destination.concurrency()
                 && let Some(next) = held.pop_front()
             {
@@ -120,7 +129,7 @@ impl Deliverer {
             tokio::select! {
                 () = stop.cancelled() => {}
                 Some(_) = sends.join_next() => {}
-                () = wake.wait() => {}
+                () = wake.wait() => look_at = this.clock.now(),
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -128,36 +137,43 @@ impl Deliverer {
         while sends.join_next().await.is_some() {}
     }
 
-    /// Claims what the destination may be sent and has slots for, `ahead` times over where nothing limits it;
-    /// answers when to look again.
-    async fn refill(&self, held: &mut VecDeque<Held>, sending: usize, ahead: usize) -> Duration {
+    /// Claims what the destination may be sent and has slots for, `ahead` times over where nothing limits it; only
+    /// where `look` says that there may be something. Hands back what may not be sent now.
+    async fn refill(&self, held: &mut VecDeque<Held>, sending: usize, ahead: usize, look: bool) -> Refill {
         let now = self.clock.now();
         let slots = self.destination.concurrency();
         let free = slots.saturating_sub(sending + held.len());
         let want = match self.health.room(now, sending + held.len()) {
             Room::ClosedUntil(at) => {
                 self.hand_back(held, at).await;
-                return until(now, at).clamp(SHORTEST_WAIT, LOOK_ANYWAY);
+                return Refill::unasked(until(now, at).clamp(SHORTEST_WAIT, LOOK_ANYWAY));
             }
-            Room::RateUntil(at) => return until(now, at).clamp(SHORTEST_WAIT, LOOK_ANYWAY),
+            Room::RateUntil(at) => return Refill::unasked(until(now, at).clamp(SHORTEST_WAIT, LOOK_ANYWAY)),
             Room::Only(most) => most.min(free),
             // In one gulp when it runs low, rather than one row for each slot that falls free.
             Room::Free if held.len() < slots => ahead * slots - held.len(),
             Room::Free => 0,
         };
-        if want == 0 {
-            return LOOK_ANYWAY;
+        if want == 0 || !look {
+            return Refill::unasked(LOOK_ANYWAY);
         }
         match self.store.claim_due_deliveries(self.destination.name(), now, want, self.lease()).await {
             Ok(claims) => {
                 let count = claims.len();
                 self.health.claimed(now, count);
                 held.extend(claims.into_iter().map(|claim| Held { claim, since: now }));
-                if count == want { Duration::ZERO } else { self.until_next(now).await }
+                let more = count == want;
+                let pause = match more {
+                    true => Duration::ZERO,
+                    // Asking when the next one is due costs more than looking again.
+                    false if sending + held.len() > 0 => LOOK_WHILE_BUSY,
+                    false => self.until_next(now).await,
+                };
+                Refill { wait: pause, more: Some(more) }
             }
             Err(error) => {
                 tracing::warn!(destination.name = self.destination.name(), %error, "nothing can be claimed");
-                STORE_PAUSE
+                Refill { wait: STORE_PAUSE, more: Some(false) }
             }
         }
     }
@@ -293,6 +309,20 @@ impl Deliverer {
             Ok(_) => self.may_be_open.store(!resolved, Ordering::Relaxed),
             Err(error) => tracing::warn!(destination.name = name, %error, "the operator could not be told"),
         }
+    }
+}
+
+/// What came of a look at the store.
+struct Refill {
+    /// When to look again.
+    wait: Duration,
+    /// Whether there was more than could be claimed; `None` if nobody looked.
+    more: Option<bool>,
+}
+
+impl Refill {
+    fn unasked(wait: Duration) -> Self {
+        Self { wait, more: None }
     }
 }
 

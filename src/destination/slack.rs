@@ -56,6 +56,13 @@ pub struct Settings {
     pub key_file: Option<PathBuf>,
 }
 
+impl Settings {
+    /// The mentions in the form that goes into a message: `here` as `<!here>`. A word that is none is left out.
+    pub fn mentions_as_slack_writes(&self) -> Vec<String> {
+        self.mentions.iter().filter_map(|word| as_slack_writes(word)).collect()
+    }
+}
+
 /// Slack's own pace: one message a second and channel, in order.
 const DEFAULTS: Defaults = Defaults { concurrency: 1, requests_per_second: Some(1.0) };
 const API: &str = "https://slack.com/api";
@@ -216,26 +223,20 @@ fn api_method(api: &Url, method: &str) -> Url {
     url
 }
 
-impl Settings {
-    /// Who is mentioned, as Slack writes it: `<!here>`, `<@U0123>`, `<!subteam^S0123>`.
-    pub fn mentions_as_sent(&self) -> Vec<String> {
-        let written = |word: &String| match word.as_bytes().first() {
-            Some(b'U' | b'W') => format!("<@{word}>"),
-            Some(b'S') => format!("<!subteam^{word}>"),
-            _ => format!("<!{word}>"),
-        };
-        self.mentions.iter().filter(|word| is_mention(word)).map(written).collect()
-    }
-}
-
 /// `here`, `channel`, `everyone`, or an ID of a user, bot user or user group.
 fn is_mention(word: &str) -> bool {
-    let is_id = |word: &str| {
-        word.len() > 1
-            && word.starts_with(['U', 'W', 'S'])
-            && word.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
-    };
-    matches!(word, "here" | "channel" | "everyone") || is_id(word)
+    as_slack_writes(word).is_some()
+}
+
+/// `here` becomes `<!here>`, `U…` `<@U…>`, `S…` `<!subteam^S…>`; anything else is nobody.
+fn as_slack_writes(word: &str) -> Option<String> {
+    let is_id = word.len() > 1 && word.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+    match word {
+        "here" | "channel" | "everyone" => Some(format!("<!{word}>")),
+        _ if is_id && word.starts_with(['U', 'W']) => Some(format!("<@{word}>")),
+        _ if is_id && word.starts_with('S') => Some(format!("<!subteam^{word}>")),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

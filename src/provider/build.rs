@@ -100,15 +100,20 @@ fn key(
     }
 }
 
+/// Scans of seconds are told within a second or so, with five or six polls; long ones cost little, for waits grow to
+/// half a minute (docs/performance.md says how this was chosen).
+const FIRST: Duration = Duration::from_millis(1200);
+const GROWTH: f64 = 1.1;
+
 /// Settings over profile over what is built in.
 fn pace(place: &str, settings: &PollSettings, profile: &PaceDefaults, problems: &mut Problems) -> Pace {
-    let pick = |own: Option<Span>, theirs: Option<Duration>, built_in: u64| {
-        own.map(|span| span.0).or(theirs).unwrap_or(Duration::from_secs(built_in))
+    let pick = |own: Option<Span>, theirs: Option<Duration>, built_in: Duration| {
+        own.map(|span| span.0).or(theirs).unwrap_or(built_in)
     };
-    let first = pick(settings.first, profile.first, 2);
-    let max = pick(settings.max, profile.max, 30);
-    let growth = settings.growth.or(profile.growth).unwrap_or(1.5);
-    let deadline = pick(settings.deadline, profile.deadline, 30 * 60);
+    let first = pick(settings.first, profile.first, FIRST);
+    let max = pick(settings.max, profile.max, Duration::from_secs(30));
+    let growth = settings.growth.or(profile.growth).unwrap_or(GROWTH);
+    let deadline = pick(settings.deadline, profile.deadline, Duration::from_secs(30 * 60));
     let mut wrong = |fact: String| problems.push(Problem::new(place, fact));
     if first.is_zero() {
         wrong("`poll.first` must be more than 0".to_owned());
@@ -127,7 +132,7 @@ fn pace(place: &str, settings: &PollSettings, profile: &PaceDefaults, problems: 
     Pace {
         backoff: Backoff { first, growth, max },
         deadline,
-        not_found_grace: pick(settings.not_found_grace, profile.not_found_grace, 60),
+        not_found_grace: pick(settings.not_found_grace, profile.not_found_grace, Duration::from_secs(60)),
     }
 }
 

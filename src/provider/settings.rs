@@ -35,7 +35,7 @@ pub struct Settings {
     pub key_file: Option<PathBuf>,
 }
 
-/// `poll = { first = "2s", growth = 1.5, max = "30s", deadline = "30m", not_found_grace = "1m" }`.
+/// `poll = { first = "1200ms", growth = 1.1, max = "30s", deadline = "30m", not_found_grace = "1m" }`.
 #[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(rename = "Poll")]

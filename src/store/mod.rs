@@ -1,8 +1,10 @@
 //! The store's contract: batch-first, durable when answered, free of any one database's habits.
 //!
 //! The four steps meet here and nowhere else. Every call that writes takes many and commits once; concurrent
-//! callers share one transaction. What a call has answered survives a crash. A claim is a lease: a write that
-//! comes after its lease was taken over changes nothing and is answered `false`.
+//! callers share one transaction. What a call has answered survives a crash of the process, and a power cut too,
+//! except for what would merely be done again: claims, releases and observations (the scan is polled once more).
+//! What was announced is never announced again: its notifications survive before anybody can send them.
+//! A claim is a lease: a write that comes after its lease was taken over changes nothing and is answered `false`.
 
 mod backend;
 #[cfg(test)]

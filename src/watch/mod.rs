@@ -49,6 +49,8 @@ const STORE_BACKOFF: Backoff = Backoff { first: Duration::from_millis(500), grow
 const LEASE_MARGIN: Duration = Duration::from_secs(10);
 /// A look at the store that found nothing to claim is not repeated sooner.
 const SHORTEST_WAIT: Duration = Duration::from_millis(20);
+/// While something is being polled, the next row is looked for this often, and nobody asks when it is due.
+const LOOK_WHILE_BUSY: Duration = Duration::from_millis(50);
 
 /// The watcher of one provider.
 pub struct Watcher {
@@ -131,10 +133,13 @@ impl Watcher {
         let polled = round.claims.len();
         let polls = round.claims.into_iter().map(|claim| self.follow(claim, round.is_trial));
         let followed = join_all(polls).await;
-        let due = followed.iter().filter_map(|followed| followed.due).fold(round.next, Timestamp::min);
         let now = self.clock.now();
-        let at_once = round.backlog && polled > 0 && self.gate().opens_at(now).is_none();
-        let next = if at_once { now } else { due };
+        let idle = after(now, self.knobs.idle);
+        let next = match (polled > 0, round.backlog) {
+            (true, true) if self.gate().opens_at(now).is_none() => now,
+            (true, false) => self.next_due(now).await.unwrap_or(idle).min(idle),
+            _ => round.next,
+        };
         Tick { polled, finished: followed.iter().filter(|followed| followed.finished).count(), next }
     }
 
@@ -156,7 +161,12 @@ impl Watcher {
         let Some(claims) = self.note_store(claimed) else { return later(self.store_retry_at(now), false) };
         self.gate().took(claims.len(), is_trial, now);
         let backlog = claims.len() == many && !is_trial;
-        let next = if backlog { self.gate().opens_at(now) } else { self.next_due(now).await };
+        let next = match backlog {
+            true => self.gate().opens_at(now),
+            // The end of a poll comes first anyhow; asking when the next one is due costs more than looking.
+            false if in_hand + claims.len() > 0 => Some(after(now, LOOK_WHILE_BUSY)),
+            false => self.next_due(now).await,
+        };
         let idle = after(now, self.knobs.idle);
         Round { claims, is_trial, next: next.unwrap_or(idle).min(idle), backlog }
     }

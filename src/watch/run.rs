@@ -10,7 +10,10 @@ use uuid::Uuid;
 
 use super::{Followed, Round, Watcher};
 use crate::store::Claim;
-use crate::time::{Timestamp, Wake, until};
+use crate::time::{Timestamp, Wake, after, until};
+
+/// With most slots taken, those that fall free are gathered for so long.
+const GATHER: Duration = Duration::from_millis(4);
 
 /// Polls that are going on, at most as many as the provider's concurrency, and the leases they hold.
 #[derive(Default)]
@@ -78,8 +81,11 @@ impl Watcher {
                 biased;
                 () = stop.cancelled() => {}
                 due = hand.next() => {
-                    if backlog && me.gate().opens_at(me.clock.now()).is_none() {
-                        look_at = me.clock.now();
+                    let now = me.clock.now();
+                    if backlog && me.gate().opens_at(now).is_none() {
+                        // Rather a few slots at a time than one claim for each that falls free.
+                        let few = hand.polls.len() * 2 > me.provider.concurrency();
+                        look_at = if few { after(now, GATHER).min(look_at.max(now)) } else { now };
                     } else {
                         look_at = due.into_iter().chain([look_at]).min().unwrap_or(look_at);
                     }

@@ -282,3 +282,14 @@ fn what_two_rooms_find_is_told_once_and_in_the_order_of_the_file() {
     let facts: Vec<String> = draft.all_problems(&more).iter().map(|problem| problem.fact.clone()).collect();
     assert_eq!(facts, ["`prefetch` is 0", "both `url` and `url_file` are set"]);
 }
+
+#[test]
+fn a_duration_or_a_size_without_quotes_is_told_how_one_is_written() {
+    let text = "[store]\nretention = 30\n[report]\nraw_limit = 256\n[shutdown]\ngrace = true";
+    insta::assert_snapshot!(said(text, &[]), @r#"
+    app.toml:2: [store] retention: must be a duration in quotes, like "90s", this is a whole number
+    app.toml:4: [report] raw_limit: must be a size in quotes, like "256kB", this is a whole number
+    app.toml:6: [shutdown] grace: must be a duration in quotes, like "90s", this is true or false
+    3 problems. Nothing was started.
+    "#);
+}

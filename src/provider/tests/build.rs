@@ -19,7 +19,7 @@ fn a_key_is_all_that_a_built_in_profile_needs() {
     assert_eq!((provider.name(), provider.profile()), ("sieve", "sieve"));
     assert_eq!((provider.concurrency(), provider.requests_per_second()), (64, None));
     let pace = provider.pace();
-    assert_eq!((pace.backoff.first, pace.backoff.max), (Duration::from_secs(2), Duration::from_secs(30)));
+    assert_eq!((pace.backoff.first, pace.backoff.max), (Duration::from_millis(1200), Duration::from_secs(30)));
     assert_eq!((pace.deadline, pace.not_found_grace), (Duration::from_secs(1800), Duration::from_secs(60)));
     assert!(provider.warnings().is_empty());
 }

@@ -71,11 +71,18 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Failure> {
 
 fn set_up_writer(connection: &Connection) -> Result<(), Failure> {
     enter_wal(connection)?;
-    // FULL, not NORMAL: what was answered must survive a power cut, not only a crash of the process.
-    connection.pragma_update(None, "synchronous", "full")?;
+    set_flush(connection, true)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", LOG_LIMIT)?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE)?;
+    Ok(())
+}
+
+/// Whether a commit is flushed to the disk, to survive a power cut and not only a crash of the process. Not to be
+/// called inside a transaction.
+pub(super) fn set_flush(connection: &Connection, flush: bool) -> Result<(), Failure> {
+    let statement = if flush { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
+    connection.prepare_cached(statement)?.execute([])?;
     Ok(())
 }
 

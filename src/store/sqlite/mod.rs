@@ -36,7 +36,7 @@ use uuid::Uuid;
 use self::failure::Failure;
 use self::owner::Ownership;
 use self::readers::Readers;
-use self::writer::{Tx, Writer};
+use self::writer::{Lasting, Tx, Writer};
 use super::{
     Accepted, Announcement, AnnouncementRecord, Attempt, AttemptRecord, Claim, DeliveryClaim, DeliveryFilter,
     DeliveryView, NewRequest, ObservationRecord, Page, Release, Result, ScanClaim, ScanFilter, ScanView, Store,
@@ -66,7 +66,15 @@ impl SqliteStore {
         &self,
         work: impl FnMut(&mut Tx<'_>) -> std::result::Result<T, Failure> + Send + 'static,
     ) -> Result<T> {
-        self.writer.run(work).await
+        self.writer.run(Lasting::Power, work).await
+    }
+
+    /// For what a power cut may undo, because it would only be done again.
+    async fn write_lightly<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut Tx<'_>) -> std::result::Result<T, Failure> + Send + 'static,
+    ) -> Result<T> {
+        self.writer.run(Lasting::Process, work).await
     }
 
     async fn read<T: Send + 'static>(
@@ -112,12 +120,12 @@ impl Store for SqliteStore {
         lease: Duration,
     ) -> Result<Vec<ScanClaim>> {
         let provider = provider.to_owned();
-        self.write(move |tx| scans::claim_due(tx, &provider, now, after(now, lease), rows(limit))).await
+        self.write_lightly(move |tx| scans::claim_due(tx, &provider, now, after(now, lease), rows(limit))).await
     }
 
     async fn record_observations(&self, records: Vec<ObservationRecord>) -> Result<Vec<bool>> {
         let records = self.prepare(records, scans::Prepared::new)?;
-        self.write(move |tx| scans::record(tx, &records)).await
+        self.write_lightly(move |tx| scans::record(tx, &records)).await
     }
 
     async fn next_scan_due(&self, provider: &str) -> Result<Option<Timestamp>> {
@@ -126,7 +134,8 @@ impl Store for SqliteStore {
     }
 
     async fn claim_unannounced(&self, now: Timestamp, limit: usize, lease: Duration) -> Result<Vec<Announcement>> {
-        let claimed = self.write(move |tx| announcements::claim(tx, now, after(now, lease), rows(limit))).await?;
+        let claimed =
+            self.write_lightly(move |tx| announcements::claim(tx, now, after(now, lease), rows(limit))).await?;
         Ok(claimed.into_iter().filter_map(announcements::Claimed::parse).collect())
     }
 
@@ -145,7 +154,7 @@ impl Store for SqliteStore {
         // One number for the batch: it must differ from every earlier claim of the same row, no more.
         let claim = Claim(rand::random());
         let (name, span) = (destination.to_owned(), (now, after(now, lease)));
-        let claimed = self.write(move |tx| deliveries::claim_due(tx, &name, claim, span, rows(limit))).await?;
+        let claimed = self.write_lightly(move |tx| deliveries::claim_due(tx, &name, claim, span, rows(limit))).await?;
         Ok(claimed.into_iter().filter_map(|row| row.parse(destination, claim)).collect())
     }
 
@@ -159,7 +168,7 @@ impl Store for SqliteStore {
     }
 
     async fn release(&self, releases: Vec<Release>) -> Result<()> {
-        self.write(move |tx| {
+        self.write_lightly(move |tx| {
             releases.iter().try_for_each(|release| match *release {
                 Release::Scan(id, claim) => scans::release(tx, id, claim),
                 Release::Delivery { id, claim, due_at } => deliveries::release(tx, id, claim, due_at),

@@ -1,6 +1,7 @@
 //! The one thread that writes: gathers what concurrent callers want, commits it once, then answers them all.
 //!
-//! Durability costs one flush for a whole group. An operation that fails takes nobody with it: the group is
+//! Durability costs one flush for a whole group, and none for a group that holds only what may be lost to a power cut
+//! ([`Lasting::Process`]): the next flush carries it along, for the log is written in order. An operation that fails takes nobody with it: the group is
 //! rolled back and each operation gets a transaction of its own. That is rare, and keeps the usual way free of
 //! savepoints.
 
@@ -23,6 +24,15 @@ use crate::time::Timestamp;
 const GROUP: usize = 256;
 /// At most so many operations wait; further callers wait to be let in.
 const QUEUE: usize = 512;
+
+/// What an operation must survive once it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lasting {
+    /// A crash of the process, not of the machine: what would only be done again, like a claim or a poll.
+    Process,
+    /// A power cut.
+    Power,
+}
 
 /// What an operation works with. The transaction is open; committing is not its business.
 pub(super) struct Tx<'a> {
@@ -72,13 +82,13 @@ impl Writer {
     /// Runs `work` in a transaction and answers when that is durable.
     ///
     /// `work` may be run again after its transaction was rolled back, so it must not use up what it holds.
-    pub(super) async fn run<T, F>(&self, work: F) -> Result<T, StoreError>
+    pub(super) async fn run<T, F>(&self, lasting: Lasting, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnMut(&mut Tx<'_>) -> Result<T, Failure> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let operation = Operation { work, done: None, reply };
+        let operation = Operation { work, lasting, done: None, reply };
         self.queue.send(Message::Run(Box::new(operation))).await.map_err(|_| self.closed())?;
         answer.await.unwrap_or_else(|_| Err(self.closed()))
     }
@@ -104,11 +114,13 @@ enum Message {
 /// An operation without its type.
 trait Job: Send {
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Failure>;
+    fn lasting(&self) -> Lasting;
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
 struct Operation<T, F> {
     work: F,
+    lasting: Lasting,
     done: Option<T>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
@@ -121,6 +133,10 @@ where
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Failure> {
         self.done = Some((self.work)(tx)?);
         Ok(())
+    }
+
+    fn lasting(&self) -> Lasting {
+        self.lasting
     }
 
     fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
@@ -137,6 +153,8 @@ where
 struct Worker {
     path: Arc<Path>,
     connection: Option<Connection>,
+    /// What a commit on the connection lasts for now.
+    lasting: Lasting,
     tally: Tally,
     ids: ContextV7,
 }
@@ -151,7 +169,13 @@ enum Broken {
 
 impl Worker {
     fn new(path: Arc<Path>, connection: Connection) -> Self {
-        Self { path, connection: Some(connection), tally: Tally::default(), ids: ContextV7::new() }
+        Self {
+            path,
+            connection: Some(connection),
+            lasting: Lasting::Power,
+            tally: Tally::default(),
+            ids: ContextV7::new(),
+        }
     }
 
     fn run(mut self, mut messages: mpsc::Receiver<Message>) {
@@ -207,8 +231,15 @@ impl Worker {
     fn try_transact(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), Broken> {
         if self.connection.is_none() {
             self.connection = Some(connection::reopen_writer(&self.path).map_err(Broken::Transaction)?);
+            self.lasting = Lasting::Power;
         }
         let Some(connection) = &self.connection else { return Ok(()) };
+        let power = group.iter().any(|job| job.lasting() == Lasting::Power);
+        let wanted = if power { Lasting::Power } else { Lasting::Process };
+        if wanted != self.lasting {
+            connection::set_flush(connection, power).map_err(Broken::Transaction)?;
+            self.lasting = wanted;
+        }
         execute(connection, "BEGIN IMMEDIATE").map_err(Broken::Transaction)?;
         let mut tx = Tx { connection, tally: &mut self.tally, ids: &self.ids };
         let ran = catch_unwind(AssertUnwindSafe(|| group.iter_mut().try_for_each(|job| job.run(&mut tx))));
@@ -284,7 +315,7 @@ mod tests {
 
     fn job(work: impl FnMut(&mut Tx<'_>) -> Result<i64, Failure> + Send + 'static) -> (Box<dyn Job>, Answer) {
         let (reply, answer) = oneshot::channel();
-        (Box::new(Operation { work, done: None, reply }), answer)
+        (Box::new(Operation { work, lasting: Lasting::Power, done: None, reply }), answer)
     }
 
     fn run(worker: &mut Worker, jobs: impl IntoIterator<Item = (Box<dyn Job>, Answer)>) -> Vec<Option<i64>> {

@@ -106,6 +106,26 @@ def submit(world: World) -> None:
     scanbell(world, "submit", by_http, "--url", "http://127.0.0.1:1").must(69)
 
 
+@case("submit: --amqp takes a URL or none, so that an ID may follow it; a wrong URL is exit code 2")
+def submit_amqp(world: World) -> None:
+    scan_id = world.sieve.scan()
+    scanbell(world, "submit", "--amqp", scan_id).must(0)
+    eventually("a webhook", lambda: world.hook.of_scan(scan_id))
+    scanbell(world, "submit", "--amqp").must(2)
+    scanbell(world, "submit", scan_id, "--amqp", "http://127.0.0.1").must(2)
+    scanbell(world, "submit", scan_id, "--url", "nonsense").must(2)
+
+
+@case("watch: a reader that goes away is no bug")
+def watch_closed(world: World) -> None:
+    scan_id = world.sieve.scan(before=3)
+    command = f"{world.binary.path} watch {scan_id} --config {world.daemon.config} 2>&1 >/dev/null | head -n 1; " \
+              "echo ${PIPESTATUS[0]}"
+    done = subprocess.run(["bash", "-c", command], cwd=world.folder, env=world.binary.environment(),
+                          capture_output=True, check=False, timeout=60)
+    equal(done.stdout.decode().splitlines()[-1], "0", "exit code")
+
+
 @case("watch --json: 0 for clean, 3 at --fail-on, 4 for failed, unsupported and not found, 5 for timed out")
 def watch(world: World) -> None:
     clean = world.sieve.scan()

@@ -159,10 +159,31 @@ def metrics(world: World) -> None:
         "scanbell_requests_total", "scanbell_scans_active", "scanbell_polls_total", "scanbell_poll_seconds",
         "scanbell_reports_total", "scanbell_attempts_total", "scanbell_attempt_seconds", "scanbell_deliveries",
         "scanbell_delivery_oldest_seconds", "scanbell_notification_lag_seconds", "scanbell_provider_paused",
-        "scanbell_destination_failing", "scanbell_amqp_connected",
+        "scanbell_destination_failing", "scanbell_amqp_connected", "scanbell_template_fallbacks_total",
     ):
         holds(f"\n{name}" in "\n" + text, f"{name} is missing")
     equal(world.api.metric("scanbell_amqp_connected"), 1.0, "scanbell_amqp_connected")
     holds(world.api.metric("scanbell_requests_total", source="amqp", result="not-json") > 0, "refusals by reason")
     holds(world.api.metric("scanbell_reports_total", provider="sieve", outcome="completed", verdict="threat",
                            severity="high") > 0, "reports by verdict")
+
+
+@case("HTTP: a wrong method tells nothing to who has no token")
+def wrong_method(world: World) -> None:
+    for method, path in (("DELETE", "/v1/scans"), ("GET", "/v1/requests"), ("POST", "/metrics")):
+        world.api.call(method, path, token=None).problem(401)
+        problem = world.api.call(method, path).problem(405)
+        holds(method in problem["detail"], f"{method} {path}: {problem}")
+    world.api.call("POST", "/healthz", token=None).problem(405)
+
+
+@case("HTTP: what no handler sees is a problem document too")
+def unreadable(world: World) -> None:
+    world.api.get("/v1/scans/%ff").problem(400)
+    world.api.call("POST", "/v1/deliveries/replay", b" " * (2 * 1024 * 1024)).problem(413)
+
+
+@case("HTTP: a replay is asked for with an object; a list replays nothing")
+def replay_body(world: World) -> None:
+    for body in ("[]", '["dead"]', "null", '"dead"', "{"):
+        world.api.call("POST", "/v1/deliveries/replay", body, Content_Type="application/json").problem(400)
