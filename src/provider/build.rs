@@ -1,4 +1,4 @@
-//! From settings and profiles to a [`Provider`], purely: nothing is called and no key is read.
+//! From settings and profiles to a [`Provider`], without calling anybody; the key is read once, to say early that it cannot be.
 
 use std::sync::Mutex;
 use std::time::Duration;
