@@ -8,6 +8,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -22,6 +23,10 @@ use crate::time::Timestamp;
 
 /// At most so many operations share a transaction: bounds how long the first one waits for its answer.
 const GROUP: usize = 256;
+/// A group as large as this means that many want something: the next one gathers for a moment before it begins, so
+/// that fewer transactions write the same pages again.
+const BUSY: usize = 4;
+const GATHER: Duration = Duration::from_micros(300);
 /// At most so many operations wait; further callers wait to be let in.
 const QUEUE: usize = 512;
 
@@ -181,7 +186,13 @@ impl Worker {
     fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         let mut gathered = Vec::with_capacity(GROUP);
         let mut closing = Vec::new();
+        let mut last = 0;
         while messages.blocking_recv_many(&mut gathered, GROUP) > 0 {
+            if last >= BUSY && gathered.len() < last {
+                std::thread::sleep(GATHER);
+                gathered.extend(std::iter::from_fn(|| messages.try_recv().ok()).take(GROUP));
+            }
+            last = gathered.len();
             let mut group = Vec::with_capacity(gathered.len());
             for message in gathered.drain(..) {
                 match message {
