@@ -10,7 +10,7 @@ use super::profile::{Means, ResultStep, Step, StepUrl};
 use super::{Provider, Seen};
 use crate::domain::report::Extract;
 use crate::domain::scan::{Observation, Outcome};
-use crate::egress::Request;
+use crate::egress::{Answer, Request};
 use crate::time::Timestamp;
 
 /// RFC 3986 "unreserved" stays, everything else is encoded.
@@ -40,6 +40,18 @@ impl Provider {
             _ => first,
         };
         seen(last, requests)
+    }
+
+    /// What an answer with this HTTP status and body says about the scan, without asking anybody: the answer that
+    /// carries the result, so that of the second request where the profile makes two.
+    ///
+    /// No headers come with it, so nothing is asked to wait. A body longer than the profile allows counts as cut.
+    pub fn read(&self, scan_id: &str, status: u16, body: Bytes) -> Seen {
+        let step = self.profile.result.as_ref().map_or(&self.profile.request, |result| &result.step);
+        let cut = body.len() > self.profile.max_body;
+        let answer = Answer { status, headers: HeaderMap::new(), body, cut };
+        // The time is for dates in headers.
+        seen(self.judge(step, scan_id, Ok(answer), Timestamp::UNIX_EPOCH), 0)
     }
 
     /// Makes one request; once more with the new key where the old one was refused and has been replaced.

@@ -4,8 +4,8 @@ use rstest::rstest;
 
 use crate::domain::report::Verdict;
 use crate::domain::scan::{Observation, Outcome};
-use crate::provider::Seen;
-use crate::provider::testing::{ENKRYPT_BODY, ENKRYPT_ID, Reply, Server, provider_of};
+use crate::provider::testing::{ENKRYPT_BODY, ENKRYPT_ID, Reply, Server, provider_of, provider_with};
+use crate::provider::{Seen, Settings};
 use crate::time::from_millis;
 
 const RUNNING: Observation = Observation::Running { retry_after: None };
@@ -30,6 +30,21 @@ async fn enkrypt(status: (u16, String), results: (u16, String)) -> (Seen, Vec<St
 
 fn results() -> (u16, String) {
     (200, ENKRYPT_BODY.to_owned())
+}
+
+#[test]
+fn an_answer_that_is_already_there_is_read_as_that_of_the_request_for_the_result() {
+    let settings = Settings { api_key: Some("s3cret".into()), ..Settings::default() };
+    let provider = provider_with("enkrypt", &settings);
+    let seen = provider.read(ENKRYPT_ID, 200, ENKRYPT_BODY.into());
+    assert_eq!((seen.observation, seen.requests), (Observation::Ended(Outcome::Completed), 0));
+    assert_eq!(seen.extract.unwrap().verdict, Verdict::Threat);
+    // What the status endpoint answers has no result in it.
+    let (http, body) = status("completed");
+    assert_eq!(provider.read(ENKRYPT_ID, http, body.into()).observation, RUNNING);
+    let throttled = provider.read(ENKRYPT_ID, 429, "".into());
+    assert!(throttled.throttled);
+    assert_eq!(throttled.observation, Observation::Unavailable { retry_after: None });
 }
 
 #[tokio::test]
