@@ -13,10 +13,6 @@ mod routes;
 mod store;
 mod templates;
 
-/// The one of the daemon.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() {
     scanbell::egress::install_tls();
     divan::main();
