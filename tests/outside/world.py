@@ -84,9 +84,11 @@ class World:
         self.mailbox.close()
 
     def secret_file(self, name: str, text: str) -> str:
-        """Writes a secret to a file; its path as TOML."""
+        """Writes a secret to a file; its path as TOML. In one step: another daemon may be reading it just now."""
         path = self.folder / f"secret-{name}"
-        path.write_text(text + "\n")
+        whole = self.folder / f"secret-{name}.{uuid.uuid4().hex}"
+        whole.write_text(text + "\n")
+        os.replace(whole, path)
         return json.dumps(str(path))
 
     def configuration(self, name: str, broker: Broker, port: int, *changes: str, **tables: str) -> str:
