@@ -1,6 +1,8 @@
-//! The clock handle, durations as people write them, backoff, and wake-ups.
+//! The clock handle, durations as people write them, backoff, rates, and wake-ups.
 //!
 //! The only room that reads the system's clock: everything else is handed a [`Clock`], so that a test can turn it.
+
+mod rate;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,6 +11,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 pub use jiff::Timestamp;
+pub use rate::Rate;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::Notify;

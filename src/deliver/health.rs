@@ -6,10 +6,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::breaker::{Allowed, Breaker, Change};
-use super::pace::Pace;
 use crate::destination::Destination;
 use crate::domain::delivery::{Next, Reason, RetryPolicy, Verdict};
-use crate::time::{Backoff, Timestamp, after};
+use crate::time::{Backoff, Rate, Timestamp, after};
 
 /// The breaker looks again after this long at the latest.
 const LONGEST_OPEN: Duration = Duration::from_secs(30);
@@ -40,7 +39,7 @@ pub struct Health(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     breaker: Breaker,
-    pace: Option<Pace>,
+    rate: Option<Rate>,
     paused_until: Option<Timestamp>,
     failing_since: Option<Timestamp>,
     last_reason: Option<Reason>,
@@ -64,7 +63,7 @@ impl Health {
     pub(super) fn of(destination: &Destination) -> Self {
         Self(Arc::new(Mutex::new(State {
             breaker: Breaker::new(breaker_waits(&destination.policy())),
-            pace: destination.requests_per_second().map(Pace::per_second),
+            rate: destination.requests_per_second().map(Rate::per_second),
             paused_until: None,
             failing_since: None,
             last_reason: None,
@@ -105,20 +104,20 @@ impl Health {
             Allowed::One => Some(1_usize.saturating_sub(in_hand)),
             Allowed::All => None,
         };
-        match (&mut state.pace, most) {
+        match (&mut state.rate, most) {
             (None, None) => Room::Free,
             (None, Some(most)) => Room::Only(most),
-            (Some(pace), most) => match pace.allowed(now) {
-                0 => Room::RateUntil(pace.next(now)),
-                rate => Room::Only(most.unwrap_or(rate).min(rate)),
+            (Some(rate), most) => match rate.available(now) {
+                0 => Room::RateUntil(rate.next(now)),
+                tokens => Room::Only(most.unwrap_or(tokens).min(tokens)),
             },
         }
     }
 
     /// So many were claimed and will be sent now.
-    pub(super) fn claimed(&self, now: Timestamp, count: usize) {
-        if let Some(pace) = &mut self.lock().pace {
-            pace.take(now, count);
+    pub(super) fn claimed(&self, count: usize) {
+        if let Some(rate) = &mut self.lock().rate {
+            rate.charge(u32::try_from(count).unwrap_or(u32::MAX));
         }
     }
 

@@ -7,7 +7,6 @@
 mod breaker;
 mod health;
 mod orphans;
-mod pace;
 mod unrecorded;
 
 use std::collections::VecDeque;
@@ -160,7 +159,7 @@ impl Deliverer {
         match self.store.claim_due_deliveries(self.destination.name(), now, want, self.lease()).await {
             Ok(claims) => {
                 let count = claims.len();
-                self.health.claimed(now, count);
+                self.health.claimed(count);
                 held.extend(claims.into_iter().map(|claim| Held { claim, since: now }));
                 let more = count == want;
                 let pause = match more {

@@ -4,8 +4,7 @@
 
 use std::time::Duration;
 
-use super::rate::Rate;
-use crate::time::{Backoff, Timestamp, after};
+use crate::time::{Backoff, Rate, Timestamp, after};
 
 /// Between two trials of a paused provider; with its spread never more than a minute.
 const TRIALS: Backoff = Backoff { first: Duration::from_secs(4), growth: 2.0, max: Duration::from_secs(50) };
@@ -37,10 +36,10 @@ struct Pause {
 }
 
 impl Gate {
-    pub(super) fn new(concurrency: usize, requests_per_second: Option<f64>, now: Timestamp) -> Self {
+    pub(super) fn new(concurrency: usize, requests_per_second: Option<f64>) -> Self {
         Self {
             concurrency,
-            rate: requests_per_second.map(|per_second| Rate::new(per_second, now)),
+            rate: requests_per_second.map(Rate::per_second),
             pause: None,
             last_pause: None,
             throttled_in_a_row: 0,
@@ -163,7 +162,7 @@ mod tests {
 
     #[test]
     fn free_slots_and_tokens_bound_what_may_begin() {
-        let mut gate = Gate::new(8, Some(50.0), at(0));
+        let mut gate = Gate::new(8, Some(50.0));
         assert_eq!(gate.allows(at(0), 0), (5, false));
         assert_eq!(gate.allows(at(0), 7), (1, false));
         assert_eq!(gate.allows(at(0), 8), (0, false));
@@ -174,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_paused_provider_is_tried_with_one_scan_at_least_every_minute() {
-        let mut gate = Gate::new(8, None, at(0));
+        let mut gate = Gate::new(8, None);
         assert!(gate.refused(false, at(0), 1.0));
         assert!(!gate.refused(false, at(0), 1.0), "the others in hand do not begin it again");
         let mut now = at(0);
@@ -196,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_key_refused_again_soon_waits_longer_than_the_first_time() {
-        let mut gate = Gate::new(8, None, at(0));
+        let mut gate = Gate::new(8, None);
         gate.refused(false, at(0), 0.5);
         assert_eq!(gate.trial_at(), Some(at(4)));
         gate.taken(true, at(4));
@@ -209,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_row_of_429_slows_everybody_down_a_little_and_one_answer_ends_it() {
-        let mut gate = Gate::new(8, None, at(0));
+        let mut gate = Gate::new(8, None);
         let asked = Some(Duration::from_secs(315_360_000));
         gate.throttled(asked, at(0));
         gate.throttled(asked, at(0));

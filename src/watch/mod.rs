@@ -7,7 +7,6 @@
 mod events;
 mod gate;
 mod health;
-mod rate;
 mod report;
 mod run;
 
@@ -103,7 +102,7 @@ impl Watcher {
     pub fn new(store: SharedStore, provider: Arc<Provider>, clock: Clock, announce: Wake, raw_limit: u64) -> Self {
         metrics::provider_paused(provider.name(), false);
         Self {
-            gate: Mutex::new(Gate::new(provider.concurrency(), provider.requests_per_second(), clock.now())),
+            gate: Mutex::new(Gate::new(provider.concurrency(), provider.requests_per_second())),
             health: ProviderHealth::new(provider.name()),
             events: Events::default(),
             knobs: Knobs::default(),
