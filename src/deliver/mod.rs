@@ -153,8 +153,11 @@ impl Deliverer {
             Room::Free if held.len() < slots => ahead * slots - held.len(),
             Room::Free => 0,
         };
-        if want == 0 || !look {
-            return Refill::unasked(LOOK_ANYWAY);
+        match (want, look) {
+            // Whoever woke us may have had a reason: look as soon as a slot falls free.
+            (0, true) => return Refill { wait: LOOK_ANYWAY, more: Some(true) },
+            (_, false) => return Refill::unasked(LOOK_ANYWAY),
+            (_, true) => {}
         }
         match self.store.claim_due_deliveries(self.destination.name(), now, want, self.lease()).await {
             Ok(claims) => {

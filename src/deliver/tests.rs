@@ -226,6 +226,29 @@ async fn running_it_keeps_the_slots_full_and_stopping_it_hands_back_what_was_not
 }
 
 #[tokio::test]
+async fn what_comes_while_the_only_slot_is_taken_is_sent_when_it_falls_free_and_not_at_the_next_look_around() {
+    let world = World::new(Clock::real()).await;
+    world.deliveries("siem", 1).await;
+    let stub = HttpStub::start(|_| {
+        std::thread::sleep(Duration::from_millis(300));
+        answer(200, "", "")
+    })
+    .await;
+    let (wake, stop) = (Wake::new(), CancellationToken::new());
+    let limits = Limits { concurrency: Some(1), requests_per_second: Some(1000.0) };
+    let mut tasks = JoinSet::new();
+    let url = format!("http://{}/", stub.address);
+    tasks.spawn(world.deliverer(&url, limits).run(wake.clone(), stop.clone()));
+    eventually("the first post begins", || !stub.got().is_empty()).await;
+    world.deliveries("siem", 1).await;
+    wake.wake();
+    let second = eventually("the second post", || stub.got().len() == 2);
+    assert!(tokio::time::timeout(LOOK_ANYWAY / 2, second).await.is_ok(), "it waited for the look-around");
+    stop.cancel();
+    tasks.join_all().await;
+}
+
+#[tokio::test]
 async fn stopping_finishes_what_is_being_sent_and_hands_back_the_rest_at_once() {
     let world = World::new(Clock::real()).await;
     world.deliveries("siem", 10).await;
