@@ -48,6 +48,7 @@ macro_rules! conformance {
                 one_scan_asked_for_twice_in_a_batch_is_followed_once
                 a_known_idempotency_key_is_a_duplicate_whatever_else_was_asked
                 an_idempotency_key_is_known_however_its_request_ended
+                equal_messages_both_count_and_a_redelivered_one_is_known
                 a_scan_that_finished_inside_the_dedupe_window_is_a_duplicate_unless_forced
                 a_forced_request_joins_a_scan_that_is_followed
                 the_same_id_at_two_providers_is_two_scans

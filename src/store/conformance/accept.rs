@@ -77,6 +77,25 @@ pub async fn an_idempotency_key_is_known_however_its_request_ended(harness: &dyn
     }
 }
 
+pub async fn equal_messages_both_count_and_a_redelivered_one_is_known(harness: &dyn Harness) {
+    let store = harness.open().await;
+    let seen = |first_sight, accepted_at| NewRequest {
+        idempotency_key: Some("digest".to_owned()),
+        first_sight,
+        force: true,
+        accepted_at,
+        ..request("a")
+    };
+    let first = accept_one(&store, seen(true, at(0))).await;
+    finish_all(&store, at(10)).await;
+    let equal = accept_one(&store, seen(true, at(20))).await;
+    assert_eq!((first.state, equal.state), (Following, Following));
+    assert_ne!(first.scan, equal.scan);
+    finish_all(&store, at(30)).await;
+    let redelivered = accept_one(&store, seen(false, at(40))).await;
+    assert_eq!(redelivered, Accepted { scan: equal.scan, state: Duplicate });
+}
+
 pub async fn a_scan_that_finished_inside_the_dedupe_window_is_a_duplicate_unless_forced(harness: &dyn Harness) {
     let store = harness.open().await;
     let first = accept_one(&store, request("a")).await;
