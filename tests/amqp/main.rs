@@ -312,6 +312,28 @@ async fn a_queue_with_other_arguments_is_a_clear_error_that_goes_away_with_it() 
 }
 
 #[tokio::test]
+async fn a_queue_that_somebody_else_made_without_a_dead_letter_target_is_used() {
+    with_broker(|broker| async move {
+        let channel = broker.channel().await;
+        let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        let quorum = table([("x-queue-type", "quorum")]);
+        for (queue_type, arguments) in [(QueueType::Quorum, quorum), (QueueType::Classic, FieldTable::default())] {
+            channel.queue_declare(broker.queue.as_str().into(), durable, arguments).await.unwrap();
+            broker.publish(b"scan-1").await;
+            let store = Arc::new(MemoryStore::new());
+            let mut running = Running::start(Settings { queue_type, ..broker.settings() }, &store);
+            running.connected().await;
+            followed(&store, &["scan-1"]).await;
+            running.stop().await;
+            for queue in [&broker.queue, &broker.dead] {
+                channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn without_declaring_the_queues_must_be_there_and_are_used_as_they_are() {
     with_broker(|broker| async move {
         let settings = Settings { declare: false, ..broker.settings() };

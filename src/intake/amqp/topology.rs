@@ -11,12 +11,22 @@ use super::settings::Settings;
 /// Declares both queues, or looks for them where `declare = false`.
 ///
 /// The queue gets the dead-letter queue as its dead-letter target too: a quorum queue that has none drops a message
-/// in silence once it was delivered too often (`RabbitMQ` 4: 20 times, lost connections count).
+/// in silence once it was delivered too often (`RabbitMQ` 4: 20 times, lost connections count). Somebody else's queue
+/// that differs in nothing but that is used all the same, with a warning: a policy can mend it.
 pub(super) async fn ensure(connection: &Connection, settings: &Settings) -> Result<(), AmqpError> {
     let dead = settings.dead_letter_queue();
     if settings.declare {
-        declare(connection, settings, &dead, dead_letter_arguments(settings)).await?;
-        declare(connection, settings, &settings.queue, arguments(settings)).await
+        declare_one_of(connection, settings, &dead, kinds(settings)).await?;
+        let choices = [vec![arguments(settings)], kinds(settings)].concat();
+        let ours = declare_one_of(connection, settings, &settings.queue, choices).await?;
+        if !ours {
+            tracing::warn!(
+                queue = settings.queue,
+                "the queue was declared without a dead-letter target: a quorum queue may drop a message that was \
+                 delivered too often; set a policy with dead-letter-exchange and dead-letter-routing-key={dead}"
+            );
+        }
+        Ok(())
     } else {
         find(connection, &dead).await?;
         find(connection, &settings.queue).await.map(|_| ())
@@ -44,34 +54,59 @@ pub(super) async fn look(connection: &Connection, queue: &str) -> Result<Option<
 
 type Arguments = Vec<(&'static str, String)>;
 
-fn dead_letter_arguments(settings: &Settings) -> Arguments {
+fn kind(settings: &Settings) -> Arguments {
     vec![("x-queue-type", settings.queue_type.as_str().to_owned())]
 }
 
+/// The kind as it may have been declared: a classic queue is also what nothing was said of.
+fn kinds(settings: &Settings) -> Vec<Arguments> {
+    match settings.queue_type {
+        super::QueueType::Quorum => vec![kind(settings)],
+        super::QueueType::Classic => vec![kind(settings), Arguments::new()],
+    }
+}
+
 fn arguments(settings: &Settings) -> Arguments {
-    let mut arguments = dead_letter_arguments(settings);
+    let mut arguments = kind(settings);
     arguments.push(("x-dead-letter-exchange", String::new()));
     arguments.push(("x-dead-letter-routing-key", settings.dead_letter_queue()));
     arguments
 }
 
-async fn declare(
+/// Declares a queue with the first arguments that it does not contradict; whether those were the first. An error
+/// speaks of the first, which are the ones we want.
+async fn declare_one_of(
     connection: &Connection,
     settings: &Settings,
     queue: &str,
-    arguments: Arguments,
-) -> Result<(), AmqpError> {
+    choices: Vec<Arguments>,
+) -> Result<bool, AmqpError> {
+    let mut first = None;
+    for arguments in choices {
+        match declare(connection, queue, &arguments).await? {
+            None => return Ok(first.is_none()),
+            Some(broker) => drop(first.get_or_insert((arguments, broker))),
+        }
+    }
+    match first {
+        Some((arguments, broker)) => Err(AmqpError::settings(unequal(settings, queue, &arguments, &broker))),
+        None => Ok(true),
+    }
+}
+
+/// `Some`: the queue is there with other arguments, in the broker's words.
+async fn declare(connection: &Connection, queue: &str, arguments: &Arguments) -> Result<Option<String>, AmqpError> {
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     let mut table = FieldTable::default();
-    for (name, value) in &arguments {
+    for (name, value) in arguments {
         table.insert((*name).into(), AMQPValue::LongString(value.clone().into()));
     }
     match connect::declare(connection, queue, options, table).await? {
-        Ok(_) => Ok(()),
-        Err(error) => Err(match error::precondition_failed(&error) {
-            Some(broker) => AmqpError::settings(unequal(settings, queue, &arguments, &broker)),
-            None => AmqpError::during(&format!("declare queue `{queue}`"), &error),
-        }),
+        Ok(_) => Ok(None),
+        Err(error) => match error::precondition_failed(&error) {
+            Some(broker) => Ok(Some(broker)),
+            None => Err(AmqpError::during(&format!("declare queue `{queue}`"), &error)),
+        },
     }
 }
 
