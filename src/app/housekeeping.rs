@@ -1,9 +1,10 @@
-//! What is done every now and then: gauges, retention.
+//! What is done every now and then: gauges, retention, deliveries whose destination is gone.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::deliver;
 use crate::domain::delivery::DeliveryState;
 use crate::store::SharedStore;
 use crate::telemetry::metrics;
@@ -13,6 +14,8 @@ use crate::time::{Clock, until};
 const GAUGES_EVERY: Duration = Duration::from_secs(2);
 /// How often old scans are looked for.
 const PURGE_EVERY: Duration = Duration::from_secs(60);
+/// How often deliveries that nobody delivers are looked for.
+const ORPHANS_EVERY: Duration = Duration::from_secs(15);
 /// Scans deleted in one transaction: small, so that nobody waits for it.
 const PURGE_BATCH: usize = 200;
 /// Between two batches, so that the writer is never only purging.
@@ -47,6 +50,19 @@ pub(super) async fn gauges(
         recorder.upkeep();
         tokio::select! {
             () = tokio::time::sleep(GAUGES_EVERY) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// Deliveries to destinations that are not configured any more are dead as soon as they are due: nobody else looks.
+pub(super) async fn orphans(store: SharedStore, clock: Clock, configured: Vec<String>, stop: CancellationToken) {
+    loop {
+        if let Err(error) = deliver::bury_orphans(&*store, &configured, &clock).await {
+            tracing::warn!(%error, "deliveries to destinations that are gone were not looked for; trying again");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(ORPHANS_EVERY) => {}
             () = stop.cancelled() => return,
         }
     }

@@ -11,7 +11,7 @@ use super::housekeeping::{self, Names};
 use super::{Plan, Signals, Stop};
 use crate::announce::Announcer;
 use crate::api::{self, Api, DestinationEntry, ProviderEntry};
-use crate::deliver::{self, Deliverer};
+use crate::deliver::Deliverer;
 use crate::intake::{Intake, ProviderRule, Rules, amqp};
 use crate::store::{self, SharedStore, StoreError};
 use crate::telemetry::metrics;
@@ -203,12 +203,6 @@ fn start_deliverers(
     stop: &Stop,
     wakes: &HashMap<String, Wake>,
 ) -> Vec<DestinationEntry> {
-    let (kept, names, at) = (store.clone(), plan.destinations.keys().cloned().collect::<Vec<_>>(), clock.clone());
-    stop.tasks.spawn(async move {
-        if let Err(error) = deliver::bury_orphans(&*kept, &names, &at).await {
-            tracing::warn!(%error, "deliveries to destinations that are gone were not looked for; the next start does it");
-        }
-    });
     let start = |(name, destination): (&String, &Arc<crate::destination::Destination>)| {
         let deliverer = Deliverer::new(store.clone(), destination.clone(), clock.clone());
         let health = deliverer.health();
@@ -225,6 +219,8 @@ fn start_housekeeping(plan: &Plan, store: &SharedStore, clock: &Clock, stop: &St
         destinations: plan.destinations.keys().cloned().collect(),
     };
     stop.tasks.spawn(housekeeping::gauges(store.clone(), clock.clone(), recorder, names, stop.token.clone()));
+    let configured: Vec<String> = plan.destinations.keys().cloned().collect();
+    stop.tasks.spawn(housekeeping::orphans(store.clone(), clock.clone(), configured, stop.token.clone()));
     let retention = plan.config.store.retention.0;
     stop.tasks.spawn(housekeeping::purge(store.clone(), clock.clone(), retention, stop.token.clone()));
 }
