@@ -226,24 +226,25 @@ async fn running_it_keeps_the_slots_full_and_stopping_it_hands_back_what_was_not
 }
 
 #[tokio::test]
-async fn what_comes_while_the_only_slot_is_taken_is_sent_when_it_falls_free_and_not_at_the_next_look_around() {
+async fn what_comes_while_the_slots_are_full_and_more_is_held_does_not_wait_for_the_next_look_around() {
     let world = World::new(Clock::real()).await;
-    world.deliveries("siem", 1).await;
+    // One is being sent, one is held: fewer than were asked for, so nobody knows of more.
+    world.deliveries("siem", 2).await;
     let stub = HttpStub::start(|_| {
         std::thread::sleep(Duration::from_millis(300));
         answer(200, "", "")
     })
     .await;
     let (wake, stop) = (Wake::new(), CancellationToken::new());
-    let limits = Limits { concurrency: Some(1), requests_per_second: Some(1000.0) };
+    let limits = Limits { concurrency: Some(1), requests_per_second: None };
     let mut tasks = JoinSet::new();
     let url = format!("http://{}/", stub.address);
     tasks.spawn(world.deliverer(&url, limits).run(wake.clone(), stop.clone()));
     eventually("the first post begins", || !stub.got().is_empty()).await;
     world.deliveries("siem", 1).await;
     wake.wake();
-    let second = eventually("the second post", || stub.got().len() == 2);
-    assert!(tokio::time::timeout(LOOK_ANYWAY / 2, second).await.is_ok(), "it waited for the look-around");
+    let third = eventually("the third post", || stub.got().len() == 3);
+    assert!(tokio::time::timeout(LOOK_ANYWAY / 2, third).await.is_ok(), "it waited for the look-around");
     stop.cancel();
     tasks.join_all().await;
 }
