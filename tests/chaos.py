@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+"""The obligations test: nothing lost, nothing invented, whatever breaks. `scripts/chaos` brings what it needs.
+
+    tests/chaos.py [--runs N] [--seed S] [--requests N] [--workers N] [--kinds kill,broker,…] [--json FILE]
+
+An oracle publishes requests to a real RabbitMQ while a seeded schedule of faults runs: scanbell is killed, the broker
+goes down, connections are cut and stalled, the scan APIs and the destinations fail in their own ways, the clock of the
+process is set. Then the faults stop, and a judge compares what was owed with what arrived.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import List, Optional
+
+from chaos import report
+from chaos.node import Node
+from chaos.run import Outcome, run
+from chaos.schedule import KINDS, draw
+
+ROOT = Path(__file__).resolve().parent.parent
+
+NODE: Optional[Node] = None
+
+
+def arguments() -> argparse.Namespace:
+    """What was asked for on the command line."""
+    parser = argparse.ArgumentParser(description="Breaks everything around scanbell and judges what came of it.")
+    default = os.environ.get("SCANBELL_BIN") or ROOT / "target" / "debug" / "scanbell"
+    parser.add_argument("--binary", type=Path, default=default, help="the scanbell to drive")
+    parser.add_argument("--runs", type=int, default=10, help="how many schedules")
+    parser.add_argument("--seed", type=int, default=1, help="the first seed; run n has seed + n")
+    parser.add_argument("--requests", type=int, default=500, help="requests in each run")
+    parser.add_argument("--workers", type=int, default=2, help="runs beside each other, each with a broker of its own")
+    parser.add_argument("--kinds", default=",".join(KINDS), help="only these faults")
+    parser.add_argument("--json", type=Path, help="write everything that came out into this file")
+    parser.add_argument("--keep", action="store_true", help="keep the folders of runs that went well too")
+    parser.add_argument("--self-test", action="store_true", help="check the judge only")
+    parser.add_argument("--show", action="store_true", help="print the schedules and stop")
+    return parser.parse_args()
+
+
+def begin(folder: Path) -> None:
+    """In each worker: a broker of its own."""
+    global NODE  # pylint: disable=global-statement
+    NODE = Node(ROOT / "scripts" / "rabbitmq", folder / f"broker-{os.getpid()}")
+    NODE.start()
+
+
+def one(seed: int, asked: argparse.Namespace, folder: Path) -> "Outcome | str":
+    """In a worker: one run; a text if this suite itself failed."""
+    assert NODE is not None
+    try:
+        return run(seed, asked.requests, asked.binary.resolve(), NODE, folder / f"seed-{seed}",
+                   tuple(asked.kinds.split(",")))
+    except Exception:  # pylint: disable=broad-except
+        return traceback.format_exc()
+
+
+def main() -> int:
+    """Runs it; the exit code."""
+    asked = arguments()
+    if asked.self_test:
+        from chaos import selftest  # pylint: disable=import-outside-toplevel
+
+        return selftest.main()
+    seeds = range(asked.seed, asked.seed + asked.runs)
+    if asked.show:
+        for seed in seeds:
+            print(f"seed {seed}")
+            print("\n".join(draw(seed, asked.requests, tuple(asked.kinds.split(","))).lines()))
+        return 0
+    folder = Path(tempfile.mkdtemp(prefix="scanbell-chaos-"))
+    folder.chmod(0o755)  # the broker's own user passes through it
+    return drive(asked, list(seeds), folder)
+
+
+def drive(asked: argparse.Namespace, seeds: List[int], folder: Path) -> int:
+    """All runs, beside each other; the exit code."""
+    started = time.monotonic()
+    outcomes: List[Outcome] = []
+    broken = 0
+    with ProcessPoolExecutor(min(asked.workers, len(seeds)), initializer=begin, initargs=(folder,)) as pool:
+        waiting = {pool.submit(one, seed, asked, folder): seed for seed in seeds}
+        for future in as_completed(waiting):
+            seed, outcome = waiting[future], future.result()
+            if isinstance(outcome, str):
+                broken += 1
+                print(f"BROKEN seed {seed}\n{outcome}", flush=True)
+                continue
+            outcomes.append(outcome)
+            print(report.line(outcome, folder / f"seed-{seed}"), flush=True)
+            if not outcome.verdict.complaints and not asked.keep:
+                shutil.rmtree(folder / f"seed-{seed}", ignore_errors=True)
+    for broker in folder.glob("broker-*"):
+        Node(ROOT / "scripts" / "rabbitmq", broker).stop()
+        shutil.rmtree(broker, ignore_errors=True)
+    print(report.table(outcomes, time.monotonic() - started))
+    if asked.json:
+        asked.json.write_text(json.dumps(report.data(outcomes, time.monotonic() - started), indent=1))
+    failed = broken + sum(bool(outcome.verdict.complaints) for outcome in outcomes)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+    else:
+        print(f"kept: {folder}")
+    print(f"{len(outcomes) + broken - failed} passed, {failed} failed", flush=True)
+    return 1 if failed or not outcomes else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
