@@ -10,9 +10,11 @@ process is set. Then the faults stop, and a judge compares what was owed with wh
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -50,6 +52,7 @@ def arguments() -> argparse.Namespace:
 
 def begin(folder: Path) -> None:
     """In each worker: a broker of its own."""
+    faulthandler.register(signal.SIGUSR1)  # says where a worker hangs
     global NODE  # pylint: disable=global-statement
     NODE = Node(ROOT / "scripts" / "rabbitmq", folder / f"broker-{os.getpid()}")
     NODE.start()

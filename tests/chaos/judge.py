@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict, FrozenSet, Iterable, List, Set, Tuple
 
 from outside.broker import Message as Letter
@@ -122,6 +122,8 @@ class Judge:
 
     def _judge_patience(self, scan: Scan) -> None:
         """Nobody is told "timed out" before the deadline, whatever the clock of the process says."""
+        if any(window.place == scan.provider and window.kind == "down" for window in self._e.schedule.windows):
+            return  # who is down does not see the last poll
         asked = min((self._ledger.published.get(m.marker, 0.0) for m in self._e.work.messages
                      if any(scan.id == found for found, _ in m.asks)), default=0.0)
         followed = max(self._ledger.polls.get(scan.id, [0.0])) - asked
@@ -132,7 +134,10 @@ class Judge:
         """Which destinations must have a delivery: of all who asked where they agree, of one of them where not."""
         wishes = [ask.due(scan) for ask in owed.asks if not ask.force] or [ask.due(scan) for ask in owed.asks]
         surely = frozenset.intersection(*wishes)
-        perhaps = frozenset.union(*(ask.due(scan) for ask in owed.asks))
+        # Routes see the labels of all who asked, with those of the one over them.
+        merged = {name: text for ask in reversed(owed.asks) for name, text in ask.labels}
+        on_top = [replace(ask, labels=tuple({**merged, **dict(ask.labels)}.items())) for ask in owed.asks]
+        perhaps = frozenset.union(*(ask.due(scan) for ask in [*owed.asks, *on_top]))
         told: Set[str] = set()
         for row in rows:
             of_row = self._of_row.get(row["id"], [])
@@ -204,13 +209,25 @@ class Judge:
             self._figures["arrivals"] += len(arrivals)
             if name != "slack" and (name, key) not in known:
                 self._complain("unknown", f"{name} was told {key}, which scanbell does not know")
-            if name == "slack" and key not in self._owed:
-                self._complain("unknown", f"slack was told of {key or 'nothing that we know'}")
             if len({arrival.digest for arrival in arrivals}) > 1:
                 self._complain("changed", f"{name} got {key} with different bytes")
             if not all(arrival.signed for arrival in arrivals):
                 self._complain("changed", f"{name} got {key} with a wrong signature")
             self._judge_repeats(name, key, sorted(arrivals, key=lambda arrival: arrival.at))
+        self._judge_slack()
+
+    def _judge_slack(self) -> None:
+        """Slack knows no ids: as many different messages about a scan as there are deliveries."""
+        messages: Dict[str, Set[str]] = defaultdict(set)
+        for arrival in self._ledger.arrivals:
+            if arrival.destination == "slack":
+                messages[arrival.scan or "nothing that we know"].add(arrival.digest)
+        owed = Counter(row["scan_id"] for row in self._e.scans for delivery in self._of_row.get(row["id"], [])
+                       if delivery["destination"] == "slack")
+        for scan_id, digests in messages.items():
+            if len(digests) > owed[scan_id]:
+                self._complain("unknown", f"slack got {len(digests)} different messages about {scan_id}, "
+                                          f"{owed[scan_id]} are owed")
 
     def _judge_repeats(self, name: str, key: str, arrivals: List[Arrival]) -> None:
         """Each repetition of what the receiver has is explained by what happened since."""
@@ -227,7 +244,7 @@ class Judge:
 
     def _killed_between(self, earlier: Arrival, later: Arrival) -> bool:
         until = min(later.at, (earlier.answered_at or earlier.at) + WRITTEN_WITHIN)
-        return any(earlier.at <= kill <= until for kill in self._ledger.kills)
+        return any(earlier.at <= kill.until and kill.at <= until for kill in self._ledger.kills)
 
     # The queues, and the end.
 
@@ -259,7 +276,7 @@ class Judge:
             self._complain("lost", f"the bad message {bad.body[:120]!r} is not on the dead-letter queue")
         # Each loss of scanbell or of its connection may have come between putting it away and acknowledging it.
         published = self._ledger.published.get(marker, 0.0)
-        losses = sum(at >= published for at in [*self._ledger.kills, *self._ledger.cuts])
+        losses = sum(at >= published for at in [*(kill.at for kill in self._ledger.kills), *self._ledger.cuts])
         extra = len(right) - 1
         if extra > losses + self._ledger.unconfirmed[marker]:
             self._complain("doubled", f"the bad message {bad.body[:120]!r} is {len(right)} times on the dead-letter "
@@ -280,8 +297,8 @@ VERDICTS = {"clean": "clean", "threat": "threat", "suspicious": "suspicious", "e
 
 
 def key_of(arrival: Arrival) -> str:
-    """What makes two messages the same: the delivery's id, or the scan where a destination has no ids (Slack)."""
-    return arrival.delivery or arrival.scan or ""
+    """What makes two messages the same: the delivery's id, or the bytes where a destination has no ids (Slack)."""
+    return arrival.delivery or arrival.digest
 
 
 def same(found: bytes, expected: bytes) -> bool:

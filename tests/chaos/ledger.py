@@ -30,6 +30,14 @@ class Arrival:
 
 
 @dataclass
+class Kill:
+    """An end of scanbell that left things in hand, and when it was started again: what arrives until then is its last."""
+
+    at: float
+    until: float = float("inf")
+
+
+@dataclass
 class Ledger:
     """Everything of one run, by the monotonic clock of this process."""
 
@@ -43,7 +51,7 @@ class Ledger:
     #: Messages of which the broker may have more copies than were confirmed, by marker.
     unconfirmed: CounterOf[str] = field(default_factory=Counter)
     #: When scanbell was killed, or left something in hand at a SIGTERM.
-    kills: List[float] = field(default_factory=list)
+    kills: List[Kill] = field(default_factory=list)
     #: When the connection to the broker was lost.
     cuts: List[float] = field(default_factory=list)
     faults: CounterOf[str] = field(default_factory=Counter)

@@ -1,24 +1,19 @@
-"""A private RabbitMQ node that can be stopped, killed and started again, and the oracle's own way into it (pika)."""
+"""A private RabbitMQ node that can be stopped, killed and started again; its queues as the judge sees them."""
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-import pika
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from outside.broker import Broker, Message as Letter
 
-from .ledger import Ledger
-from .work import Message
-
-#: How long the oracle tries to publish one message. A broker that is down is back long before.
-PUBLISH_WITHIN = 120.0
+#: A node that was killed may need several tries: its port mapper has to notice first.
+TRIES = 10
 
 
 class Node:
@@ -32,12 +27,13 @@ class Node:
         """Starts it, the first time on a port that it finds."""
         more = [str(self.port)] if self.port else []
         last: Optional[subprocess.CompletedProcess[str]] = None
-        for _ in range(4):  # a mapper of the killed node may still hold its port for a moment
+        for _ in range(TRIES):
             last = subprocess.run([str(self._script), "start", str(self._folder), *more], capture_output=True,
                                   text=True, check=False, timeout=150)
             if last.returncode == 0:
                 self.port = int(last.stdout.strip().rsplit(":", 1)[1].split("/")[0])
                 return
+            self.stop()
             time.sleep(1)
         assert last is not None
         raise RuntimeError(f"no broker: {last.stdout[-500:]} {last.stderr[-1500:]}")
@@ -66,65 +62,6 @@ def state_of(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (OSError, IndexError):
         return ""
-
-
-class Publisher:
-    """Publishes with confirms, again and again until each message is confirmed. For one thread."""
-
-    def __init__(self, url: str, queue: str, ledger: Ledger) -> None:
-        self._url, self._queue, self._ledger = url, queue, ledger
-        self._connection: Optional[pika.BlockingConnection] = None
-        self._channel: Any = None
-
-    def publish(self, messages: List[Message]) -> None:
-        """All of them, in their order."""
-        for message in messages:
-            self._publish(message)
-
-    def _publish(self, message: Message) -> None:
-        properties = pika.BasicProperties(
-            delivery_mode=2, headers={"x-oracle": message.marker, **dict(message.headers)},
-            message_id=message.message_id, content_type=message.content_type,
-        )
-        end = time.monotonic() + PUBLISH_WITHIN
-        self._ledger.published.setdefault(message.marker, time.monotonic())
-        while True:
-            try:
-                channel = self._open()
-            except (AMQPError, OSError) as error:
-                self._again(end, error)
-                continue
-            try:
-                channel.basic_publish("", self._queue, message.body, properties, mandatory=True)
-                return
-            except (AMQPError, OSError) as error:
-                self._ledger.unconfirmed[message.marker] += 1
-                self._again(end, error)
-
-    def _open(self) -> Any:
-        if self._channel is None or not self._channel.is_open:
-            parameters = pika.URLParameters(self._url)
-            parameters.heartbeat, parameters.blocked_connection_timeout = 20, 30
-            parameters.socket_timeout = parameters.stack_timeout = 5
-            self._connection = pika.BlockingConnection(parameters)
-            self._channel = self._connection.channel()
-            self._channel.confirm_delivery()
-        return self._channel
-
-    def _again(self, end: float, error: BaseException) -> None:
-        self.close()
-        if time.monotonic() > end:
-            raise RuntimeError(f"the oracle could not publish: {error!r}") from error
-        time.sleep(random.uniform(0.1, 0.3))
-
-    def close(self) -> None:
-        """Leaves."""
-        connection, self._connection, self._channel = self._connection, None, None
-        try:
-            if connection is not None and connection.is_open:
-                connection.close()
-        except (AMQPError, OSError):
-            pass
 
 
 class Queues:

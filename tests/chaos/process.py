@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Dict, Optional
 
-from .ledger import Ledger
+from .ledger import Kill, Ledger
 
 #: Where Debian keeps libfaketime; the folder is named after the machine.
 LIBRARIES = "/usr/lib/*/faketime/libfaketimeMT.so.1"
@@ -32,6 +32,7 @@ class Process:
         self._offset = 0
         self._process: Optional[asyncio.subprocess.Process] = None
         self._expected = False
+        self._began_at = 0
         self.log_file = folder / "scanbell.log"
         self._changing = asyncio.Lock()
         self.stopped_well = True
@@ -63,9 +64,12 @@ class Process:
         if self._library is not None and not self._clock_file.exists():
             self.set_clock(0)
         self._expected = False
+        for kill in self._ledger.kills:
+            kill.until = min(kill.until, time.monotonic())
         with self.log_file.open("ab") as log:
             log.write(b"--- started ---\n")
             log.flush()
+            self._began_at = log.tell()
             self._process = await asyncio.create_subprocess_exec(
                 str(self._binary), "run", "--config", "scanbell.toml", cwd=self._folder, env=self._environment(),
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
@@ -77,20 +81,22 @@ class Process:
         if process is self._process and not self._expected:
             self._ledger.unexpected.append(f"scanbell ended by itself with exit code {code}")
 
-    def kill(self) -> None:
-        """SIGKILL, now: no waiting in between, so that a moment is hit."""
-        if self._process is not None and self._process.returncode is None and not self._expected:
-            self._expected = True
-            self._process.kill()
-            self._ledger.kills.append(time.monotonic())
+    def kill(self) -> bool:
+        """SIGKILL, now: no waiting in between, so that a moment is hit. `False` if it is ending already."""
+        if self._process is None or self._process.returncode is not None or self._expected:
+            return False
+        self._expected = True
+        self._process.kill()
+        self._ledger.kills.append(Kill(time.monotonic()))
+        return True
 
     async def restart(self, after: float) -> None:
-        """Starts it again, once it has ended and some time has passed."""
+        """Starts it again, once it has ended and some time has passed; unless somebody else has done so."""
         async with self._changing:
-            if self._process is not None:
+            if self._process is not None and self._expected:
                 await self._process.wait()
-            await asyncio.sleep(after)
-            await self._start()
+                await asyncio.sleep(after)
+                await self._start()
 
     async def stop(self) -> None:
         """SIGTERM, and waits. What it could not finish by then counts like a kill, and is no fault of its own."""
@@ -107,11 +113,12 @@ class Process:
                 self._ledger.unexpected.append(f"scanbell did not end within {STOP_WITHIN:.0f} s of SIGTERM")
                 process.kill()
                 code = await process.wait()
-            if code != 0:
+            early = code == -signal.SIGTERM and size == self._began_at  # before it could take over its signals
+            if code != 0 and not early:
                 self._ledger.unexpected.append(f"scanbell ended with exit code {code} after SIGTERM")
-            self.stopped_well = b"stopped gracefully" in self.log_file.read_bytes()[size:]
+            self.stopped_well = early or b"stopped gracefully" in self.log_file.read_bytes()[size:]
             if not self.stopped_well:
-                self._ledger.kills.append(time.monotonic())
+                self._ledger.kills.append(Kill(time.monotonic()))
 
     def close(self) -> None:
         """Ends it whatever its state."""

@@ -12,8 +12,9 @@ from outside.daemon import Api
 
 from .judge import Evidence, Verdict, judge
 from .ledger import Ledger
-from .node import Node, Publisher, Queues
+from .node import Node, Queues
 from .process import Process
+from .publisher import Publisher
 from .schedule import Event, Schedule, Window, draw
 from .work import EVERYWHERE, Message, Oracle, Work
 from .world import World
@@ -72,7 +73,7 @@ class Run:
         finally:
             self.process.close()
             await self.world.down()
-            await asyncio.to_thread(self._publisher.close)
+            self._publisher.close()
             await asyncio.to_thread(self.queues.delete)
         kills = sum(count for name, count in self.ledger.faults.items() if name.startswith("kill"))
         return Outcome(self.seed, verdict, time.monotonic() - started, took, self.work.requests, kills,
@@ -98,7 +99,7 @@ class Run:
         while at < len(messages):
             size = self._random.choice((1, 5, 20, 40))
             await self._wait_for(self.schedule.publishing * at / len(messages))
-            await asyncio.to_thread(self._publisher.publish, messages[at:at + size])
+            await self._publisher.publish(messages[at:at + size])
             at += size
             await self._moment("broker", "published")
 
@@ -196,8 +197,8 @@ class Run:
             await self._die(event)
 
     async def _die(self, event: Event) -> None:
-        self.ledger.faults[event.kind] += 1
-        self.process.kill()
+        if self.process.kill():
+            self.ledger.faults[event.kind] += 1
         await self.process.restart(self._random.uniform(0.0, 0.5))
 
     async def _moment(self, place: str, phase: str) -> None:
@@ -271,7 +272,7 @@ class Run:
 
     async def _fresh(self) -> FrozenSet[str]:
         """A request after everything: to whom it got through."""
-        await asyncio.to_thread(self._publisher.publish, [self.work.fresh])
+        await self._publisher.publish([self.work.fresh])
 
         async def told() -> FrozenSet[str]:
             return frozenset(one.destination for one in self.ledger.arrivals
