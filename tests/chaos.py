@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The obligations test: nothing lost, nothing invented, whatever breaks. `scripts/chaos` brings what it needs.
 
-    tests/chaos.py [--runs N] [--seed S] [--requests N] [--workers N] [--kinds kill,broker,…] [--json FILE]
+    tests/chaos.py [--runs N] [--seed S] [--requests N] [--workers N] [--kinds kill,broker,…] [--amqp URL] [--json FILE]
 
 An oracle publishes requests to a real RabbitMQ while a seeded schedule of faults runs: scanbell is killed, the broker
 goes down, connections are cut and stalled, the scan APIs and the destinations fail in their own ways, the clock of the
@@ -21,10 +21,11 @@ import time
 import traceback
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import List, Optional
+from typing import List, Optional, Tuple
 
 from chaos import report
-from chaos.node import Node
+from chaos.node import Given, Node
+from chaos.process import faketime
 from chaos.run import Outcome, run
 from chaos.schedule import KINDS, draw
 
@@ -43,6 +44,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--requests", type=int, default=500, help="requests in each run")
     parser.add_argument("--workers", type=int, default=2, help="runs beside each other, each with a broker of its own")
     parser.add_argument("--kinds", default=",".join(KINDS), help="only these faults")
+    parser.add_argument("--amqp", help="use this broker, and leave it alone, instead of one that can be broken")
     parser.add_argument("--json", type=Path, help="write everything that came out into this file")
     parser.add_argument("--keep", action="store_true", help="keep the folders of runs that went well too")
     parser.add_argument("--self-test", action="store_true", help="check the judge only")
@@ -50,12 +52,19 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def begin(folder: Path) -> None:
-    """In each worker: a broker of its own."""
+def begin(folder: Path, amqp_url: Optional[str]) -> None:
+    """In each worker: a broker of its own, unless one is given."""
     faulthandler.register(signal.SIGUSR1)  # says where a worker hangs
     global NODE  # pylint: disable=global-statement
-    NODE = Node(ROOT / "scripts" / "rabbitmq", folder / f"broker-{os.getpid()}")
+    NODE = Given(amqp_url) if amqp_url else Node(ROOT / "scripts" / "rabbitmq", folder / f"broker-{os.getpid()}")
     NODE.start()
+
+
+def kinds(asked: argparse.Namespace) -> Tuple[str, ...]:
+    """The faults that can be had here."""
+    wanted = asked.kinds.split(",")
+    cannot = {"broker"} if asked.amqp else set()
+    return tuple(kind for kind in wanted if kind not in cannot and (kind != "clock" or faketime()))
 
 
 def one(seed: int, asked: argparse.Namespace, folder: Path) -> "Outcome | str":
@@ -63,7 +72,7 @@ def one(seed: int, asked: argparse.Namespace, folder: Path) -> "Outcome | str":
     assert NODE is not None
     try:
         return run(seed, asked.requests, asked.binary.resolve(), NODE, folder / f"seed-{seed}",
-                   tuple(asked.kinds.split(",")))
+                   kinds(asked))
     except Exception:  # pylint: disable=broad-except
         return traceback.format_exc()
 
@@ -79,8 +88,15 @@ def main() -> int:
     if asked.show:
         for seed in seeds:
             print(f"seed {seed}")
-            print("\n".join(draw(seed, asked.requests, tuple(asked.kinds.split(","))).lines()))
+            print("\n".join(draw(seed, asked.requests, kinds(asked)).lines()))
         return 0
+    unknown = set(asked.kinds.split(",")) - set(KINDS)
+    if unknown or not asked.binary.is_file():
+        what = f"no such kind: {sorted(unknown)}" if unknown else f"no such binary: {asked.binary}"
+        print(what, file=sys.stderr)
+        return 2
+    if "clock" in asked.kinds and not faketime():
+        print("SKIPPED: no clock is set: libfaketime is missing (apt-get install faketime)", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="scanbell-chaos-"))
     folder.chmod(0o755)  # the broker's own user passes through it
     return drive(asked, list(seeds), folder)
@@ -91,7 +107,7 @@ def drive(asked: argparse.Namespace, seeds: List[int], folder: Path) -> int:
     started = time.monotonic()
     outcomes: List[Outcome] = []
     broken = 0
-    with ProcessPoolExecutor(min(asked.workers, len(seeds)), initializer=begin, initargs=(folder,)) as pool:
+    with ProcessPoolExecutor(min(asked.workers, len(seeds)), initializer=begin, initargs=(folder, asked.amqp)) as pool:
         waiting = {pool.submit(one, seed, asked, folder): seed for seed in seeds}
         for future in as_completed(waiting):
             seed, outcome = waiting[future], future.result()

@@ -7,6 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional
+from urllib.parse import urlsplit
 
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
@@ -54,6 +55,24 @@ class Node:
     def url(self) -> str:
         """Directly, past the proxy."""
         return f"amqp://guest:guest@127.0.0.1:{self.port}/%2f"
+
+
+class Given(Node):
+    """A broker that somebody else runs: it is used and left alone."""
+
+    def __init__(self, url: str) -> None:  # pylint: disable=super-init-not-called
+        self._url = url
+        self.port = urlsplit(url).port or 5672
+
+    def start(self) -> None:
+        """It runs."""
+
+    stop = kill = start
+
+    @property
+    def url(self) -> str:
+        """As given."""
+        return self._url
 
 
 def state_of(pid: int) -> str:

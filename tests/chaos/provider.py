@@ -38,11 +38,17 @@ class Provider:
         parts = exchange.path.strip("/").split("/")
         scan_id = parts[2] if len(parts) > 2 else ""
         self._ledger.polls.setdefault(scan_id, []).append(exchange.at)
+        try:
+            await self._say(exchange, scan_id, parts[-1])
+        finally:
+            self._ledger.polls[scan_id].append(time.monotonic())
+
+    async def _say(self, exchange: Exchange, scan_id: str, page: str) -> None:
         scan = self._scans.get(scan_id)
         fault = self._faults.roll(self.name) or self._stumble(scan)
         if fault is not None and await self._stumbles_by(fault, exchange):
             return
-        body = self._body(scan, parts[-1])
+        body = self._body(scan, page)
         if body is None:
             await exchange.json({"error": "scan not found"}, 404)
         elif fault == "drip":

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Dict, Set
+from urllib.parse import urlsplit
 
 from .wire import abort, free_port
 
@@ -12,12 +13,18 @@ TO_BROKER, TO_SCANBELL = "to broker", "to scanbell"
 class Proxy:
     """Passes bytes on in both directions while their gates are open."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, url: str) -> None:
         self.port = free_port()
-        self._target = target
+        self._target = urlsplit(url)
         self._gates: Dict[str, asyncio.Event] = {TO_BROKER: asyncio.Event(), TO_SCANBELL: asyncio.Event()}
         self._writers: Set[asyncio.StreamWriter] = set()
         self.open()
+
+    @property
+    def url(self) -> str:
+        """The broker's URL, by way of this."""
+        login = self._target.netloc.rpartition("@")[0]
+        return f"amqp://{login}@127.0.0.1:{self.port}{self._target.path}"
 
     async def up(self) -> None:
         """Listens."""
@@ -41,7 +48,7 @@ class Proxy:
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+            far_reader, far_writer = await asyncio.open_connection(self._target.hostname, self._target.port or 5672)
         except OSError:
             abort(writer)
             return

@@ -26,7 +26,7 @@ def line(outcome: Outcome, folder: Path) -> str:
     shown = [f"      {complaint}" for complaint in outcome.verdict.complaints[:SHOWN]]
     more = len(outcome.verdict.complaints) - SHOWN
     shown += [f"      and {more} more"] if more > 0 else []
-    again = f"      again: scripts/chaos --seed {outcome.seed} --runs 1 --requests REQUESTS; all in {folder}"
+    again = f"      again: scripts/chaos --seed {outcome.seed} --runs 1 --requests {outcome.wanted}; all in {folder}"
     return "\n".join([text, *(f"      | {fault}" for fault in outcome.schedule), *shown, again])
 
 

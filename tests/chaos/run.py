@@ -34,6 +34,7 @@ class Outcome:
     verdict: Verdict
     seconds: float
     settled_after: float
+    wanted: int
     requests: int
     kills: int
     faults: Dict[str, int] = field(default_factory=dict)
@@ -44,14 +45,14 @@ class Run:
     """One seed."""
 
     def __init__(self, seed: int, requests: int, binary: Path, node: Node, folder: Path, schedule: Schedule) -> None:
-        self.seed = seed
+        self.seed, self._wanted = seed, requests
         self.work: Work = Oracle(seed, requests).make()
         self.schedule = schedule
         self._random = random.Random(f"run {seed}")
         self._node = node
         self.ledger = Ledger()
         self._armed: List[Event] = []
-        self.world = World(seed, folder, node.port, self.ledger, self.work.scans, self._moment)
+        self.world = World(seed, folder, node.url, self.ledger, self.work.scans, self._moment)
         self.process = Process(binary, folder, self.ledger, schedule.clock)
         self.queues = Queues(node.url, self.world.queue)
         self._publisher = Publisher(node.url, self.world.queue, self.ledger)
@@ -76,7 +77,8 @@ class Run:
             self._publisher.close()
             await asyncio.to_thread(self.queues.delete)
         kills = sum(count for name, count in self.ledger.faults.items() if name.startswith("kill"))
-        return Outcome(self.seed, verdict, time.monotonic() - started, took, self.work.requests, kills,
+        return Outcome(self.seed, verdict, time.monotonic() - started, took, self._wanted, self.work.requests,
+                       kills,
                        dict(self.ledger.faults), self.schedule.lines())
 
     # Breaking things.

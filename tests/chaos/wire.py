@@ -3,19 +3,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import socket
 import time
 from typing import Any, Awaitable, Callable, Dict, Mapping, Optional, Set
 
 #: Below the range of outgoing connections, so that nobody takes the port of a listener that is down for a while.
-PORTS = range(10000, 12000)
+PORTS = range(7000, 12000)
+
+_handed_out: Set[int] = set()
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on."""
+    """A loopback port that nobody listens on, another one each time; runs beside each other choose apart."""
+    mine = PORTS[os.getpid() % 25 * 200:][:200]
     while True:
-        port = random.choice(PORTS)
+        port = random.choice(mine)
+        if port in _handed_out:
+            continue
+        _handed_out.add(port)
+        if len(_handed_out) > len(mine) // 2:
+            _handed_out.clear()
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

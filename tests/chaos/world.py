@@ -52,11 +52,11 @@ POLL = 'poll = { first = "100ms", growth = 1.4, max = "600ms", deadline = "30m",
 class World:
     """One run's surroundings."""
 
-    def __init__(self, seed: int, folder: Path, broker_port: int, ledger: Ledger, scans: Dict[str, Scan],
+    def __init__(self, seed: int, folder: Path, broker: str, ledger: Ledger, scans: Dict[str, Scan],
                  moment: Moment) -> None:
         self.folder = folder
         self.faults = Faults(seed, ledger)
-        self.proxy = Proxy(broker_port)
+        self.proxy = Proxy(broker)
         self.providers = {name: Provider(name, ledger, self.faults, scans, moment) for name in ("sieve", "enkrypt")}
         self.receivers = {name: Receiver(name, ledger, self.faults, scans, moment)
                           for name in ("hook", "frail", "slack", "ops")}
@@ -107,7 +107,7 @@ default_provider = "sieve"
 dedupe = "3d"
 
 [amqp]
-url = "amqp://guest:guest@127.0.0.1:{self.proxy.port}/%2f"
+url = "{self.proxy.url}"
 queue = "{self.queue}"
 dead_letter_queue = "{self.queue}.dead"
 prefetch = 64
