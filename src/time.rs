@@ -3,6 +3,7 @@
 //! The only room that reads the system's clock: everything else is handed a [`Clock`], so that a test can turn it.
 
 mod rate;
+mod steady;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,17 +13,19 @@ use std::time::Duration;
 
 pub use jiff::Timestamp;
 pub use rate::Rate;
+pub use steady::Standing;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::Notify;
 
-/// Tells the time: the system's, or one that a test turns by hand.
+/// Tells the time: the system's, one that is like it and cannot be set, or one that a test turns by hand.
 #[derive(Debug, Clone)]
 pub struct Clock(Source);
 
 #[derive(Debug, Clone)]
 enum Source {
     Real,
+    Steady(Arc<steady::Steady>),
     Manual(Arc<AtomicI64>),
 }
 
@@ -32,17 +35,62 @@ impl Clock {
         Self(Source::Real)
     }
 
+    /// A clock for waits, leases and deadlines: setting the system's clock does not make it jump, it follows slowly.
+    /// Goes on from where an earlier run left it, if that is known and the machine was not started since.
+    pub fn steady(earlier: Option<&Standing>) -> Self {
+        Self(Source::Steady(Arc::new(steady::Steady::new(earlier))))
+    }
+
     /// A clock that stands still until [`Clock::advance`].
     pub fn manual(start: Timestamp) -> Self {
         Self(Source::Manual(Arc::new(AtomicI64::new(start.as_millisecond()))))
     }
 
     /// Now, in whole milliseconds: what the store keeps is what everybody sees.
-    #[expect(clippy::disallowed_methods, reason = "this is the room that owns the system's clock")]
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            Source::Real => from_millis(Timestamp::now().as_millisecond()),
+            Source::Real => system(),
+            Source::Steady(steady) => from_millis(steady.now()),
             Source::Manual(millis) => from_millis(millis.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// The system's time also where the clock is a steady one: for what others compare with clocks of their own.
+    pub fn wall(&self) -> Timestamp {
+        match &self.0 {
+            Source::Steady(_) => system(),
+            Source::Real | Source::Manual(_) => self.now(),
+        }
+    }
+
+    /// How far a steady clock is ahead of the system's, in milliseconds; less than 0: behind. Any other is not.
+    pub fn ahead(&self) -> i64 {
+        match &self.0 {
+            Source::Steady(steady) => steady.ahead(),
+            Source::Real | Source::Manual(_) => 0,
+        }
+    }
+
+    /// Where a steady clock stands, for a later run.
+    pub fn standing(&self) -> Option<Standing> {
+        match &self.0 {
+            Source::Steady(steady) => steady.standing(),
+            Source::Real | Source::Manual(_) => None,
+        }
+    }
+
+    /// Where a steady clock would stand if it showed the system's time.
+    pub fn caught_up(&self) -> Option<Standing> {
+        match &self.0 {
+            Source::Steady(steady) => steady.caught_up(),
+            Source::Real | Source::Manual(_) => None,
+        }
+    }
+
+    /// Sets a steady clock that is behind: for a moment when nothing waits that would be over at once.
+    pub fn set(&self, standing: &Standing) {
+        if let Source::Steady(steady) = &self.0 {
+            steady.set(standing);
         }
     }
 
@@ -52,6 +100,11 @@ impl Clock {
             millis.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the room that owns the system's clock")]
+fn system() -> Timestamp {
+    from_millis(Timestamp::now().as_millisecond())
 }
 
 /// Milliseconds since 1970 as a timestamp, clamped to what a timestamp can hold.

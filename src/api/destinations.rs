@@ -41,7 +41,7 @@ pub async fn test(State(api): Shared, Path(name): Path<String>) -> Result<Respon
         let known = api.destinations.iter().map(|entry| entry.destination.name());
         ApiProblem::not_found(format!("there is no such destination: {}", did_you_mean(&name, known)))
     })?;
-    let (id, now) = (Uuid::now_v7(), api.clock.now());
+    let (id, now) = (Uuid::now_v7(), api.clock.wall());
     let content = api.renderer.test(&name, id, now).content;
     let notification = Notification { id, scan: None, destination: name.clone(), created_at: now, content };
     let sent = entry.destination.send(&notification, now).await;

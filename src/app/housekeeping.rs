@@ -1,4 +1,4 @@
-//! What is done every now and then: gauges, retention, deliveries whose destination is gone.
+//! What is done every now and then: gauges, retention, deliveries whose destination is gone, a clock that was set.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::deliver;
 use crate::domain::delivery::DeliveryState;
 use crate::store::SharedStore;
 use crate::telemetry::metrics;
-use crate::time::{Clock, until};
+use crate::time::{Clock, Standing, until};
 
 /// Gauges are as old as this at most.
 const GAUGES_EVERY: Duration = Duration::from_secs(2);
@@ -20,6 +20,13 @@ const ORPHANS_EVERY: Duration = Duration::from_secs(15);
 const PURGE_BATCH: usize = 200;
 /// Between two batches, so that the writer is never only purging.
 const PURGE_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often the clocks are compared.
+const COMPARE_EVERY: Duration = Duration::from_secs(1);
+/// A difference between the clocks that somebody should know of, in milliseconds.
+const WAS_SET: u64 = 2000;
+/// The clock is kept again when it stands so differently.
+const MOVED: Duration = Duration::from_millis(200);
 
 /// Keeps the gauges of the store's rows and the recorder itself up to date.
 pub(super) async fn gauges(
@@ -72,6 +79,60 @@ pub(super) async fn orphans(store: SharedStore, clock: Clock, configured: Vec<St
 pub(super) struct Names {
     pub(super) providers: Vec<String>,
     pub(super) destinations: Vec<String>,
+}
+
+/// Says when the system's clock was set, keeps where ours stands, and sets ours once nothing waits.
+pub(super) async fn clock(store: SharedStore, clock: Clock, stop: CancellationToken) {
+    let mut seen = clock.ahead();
+    let mut kept = clock.standing();
+    loop {
+        let ahead = clock.ahead();
+        if ahead.abs_diff(seen) >= WAS_SET {
+            let seconds = (seen - ahead) / 1000;
+            tracing::warn!(
+                seconds,
+                "the system's clock was set; waits and deadlines go on as they were, and times shown follow slowly"
+            );
+        }
+        if clock.standing().zip(kept.as_ref()).is_some_and(|(now, kept)| now.apart(kept) >= MOVED) {
+            kept = keep_clock(&store, &clock).await;
+        }
+        if ahead < 0 && ahead.unsigned_abs() >= WAS_SET && nothing_waits(&store).await {
+            kept = catch_up(&store, &clock).await;
+        }
+        seen = clock.ahead();
+        tokio::select! {
+            () = tokio::time::sleep(COMPARE_EVERY) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// Keeps where the clock stands for the next run.
+pub(super) async fn keep_clock(store: &SharedStore, clock: &Clock) -> Option<Standing> {
+    let standing = clock.standing()?;
+    if let Err(error) = store.keep_clock(standing.clone()).await {
+        tracing::debug!(%error, "where the clock stands was not kept");
+    }
+    Some(standing)
+}
+
+/// Sets a clock that is behind; kept first, so that no later run falls back behind what is written down now.
+async fn catch_up(store: &SharedStore, clock: &Clock) -> Option<Standing> {
+    let standing = clock.caught_up()?;
+    match store.keep_clock(standing.clone()).await {
+        Ok(()) => clock.set(&standing),
+        Err(error) => tracing::debug!(%error, "the clock was not set"),
+    }
+    clock.standing()
+}
+
+/// Nothing has a deadline that would be over if the clock went on at once.
+async fn nothing_waits(store: &SharedStore) -> bool {
+    store.tallies().await.is_ok_and(|tallies| {
+        let pending = |((_, state), count): (&(String, DeliveryState), &u64)| *state == DeliveryState::Pending && *count > 0;
+        tallies.scans_active.values().all(|count| *count == 0) && !tallies.deliveries.iter().any(pending)
+    })
 }
 
 /// Deletes what is older than the retention, a little at a time.

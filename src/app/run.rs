@@ -68,10 +68,11 @@ impl Daemon {
         let recorder = metrics::install();
         let names = (plan.providers.keys().map(String::as_str), plan.destinations.keys().map(String::as_str));
         metrics::start(names.0, names.1, plan.config.amqp.is_some());
-        let clock = Clock::real();
         let listen = plan.config.server.listen.0;
         let store = store::open(&store_url(&plan)?).await?;
         store.take_over().await?;
+        let clock = Clock::steady(store.clock().await?.as_ref());
+        housekeeping::keep_clock(&store, &clock).await; // before anything is written down by it
         let listener = TcpListener::bind(listen).await.map_err(|error| RunError::Listen(listen, error))?;
         let address = listener.local_addr().map_err(|error| RunError::Listen(listen, error))?;
         let stop = Stop::default();
@@ -222,5 +223,6 @@ fn start_housekeeping(plan: &Plan, store: &SharedStore, clock: &Clock, stop: &St
     let configured: Vec<String> = plan.destinations.keys().cloned().collect();
     stop.tasks.spawn(housekeeping::orphans(store.clone(), clock.clone(), configured, stop.token.clone()));
     let retention = plan.config.store.retention.0;
+    stop.tasks.spawn(housekeeping::clock(store.clone(), clock.clone(), stop.token.clone()));
     stop.tasks.spawn(housekeeping::purge(store.clone(), clock.clone(), retention, stop.token.clone()));
 }

@@ -103,7 +103,7 @@ impl Records {
                 let reply = daemon.ask(Method::POST, &path, Bytes::new()).await?.ok_or_else(|| daemon.not_running())?;
                 if matches!(reply.status, 404 | 409) { Ok(0) } else { reply.good().map(|_| 1) }
             }
-            Self::Store(store) => Ok(u64::from(store.replay_one(id, Clock::real().now()).await? == Some(true))),
+            Self::Store(store) => Ok(u64::from(store.replay_one(id, clock_of(store).await?.now()).await? == Some(true))),
         }
     }
 
@@ -119,10 +119,15 @@ impl Records {
             }
             Self::Store(store) => {
                 let filter = DeliveryFilter { state: Some(state), ..filter };
-                Ok(store.replay(filter, Clock::real().now()).await?)
+                Ok(store.replay(filter, clock_of(store).await?.now()).await?)
             }
         }
     }
+}
+
+/// The clock that the times in the store are by.
+async fn clock_of(store: &SharedStore) -> Result<Clock, Failure> {
+    Ok(Clock::steady(store.clock().await?.as_ref()))
 }
 
 async fn get(daemon: &Daemon, path: &str) -> Result<Value, Failure> {

@@ -25,7 +25,7 @@ use crate::domain::delivery::{DeliveryState, Next as DeliveryNext, Progress, Rea
 use crate::domain::notification::{Notification, OperatorEvent};
 use crate::domain::report::Report;
 use crate::domain::scan::{Outcome, ScanKey, Tracking};
-use crate::time::Timestamp;
+use crate::time::{Standing, Timestamp};
 
 /// Why a call to the store failed. Nothing of the call was kept; only [`Store::replay`] and [`Store::purge`], which
 /// go on in small parts, may have done some of theirs.
@@ -364,6 +364,17 @@ pub trait Store: Send + Sync + 'static {
     /// one), takes that place and ends the leases of a predecessor that crashed; an error says that it is taken.
     /// Where several may, does nothing.
     async fn take_over(&self) -> Result<()>;
+
+    /// Where the clock of the last run stood: the times in the store are by that clock. Where several work on the
+    /// store there is none but the system's.
+    async fn clock(&self) -> Result<Option<Standing>> {
+        Ok(None)
+    }
+
+    /// Keeps that for the next run. Survives a crash of the process; with the machine the clock starts anew as well.
+    async fn keep_clock(&self, _standing: Standing) -> Result<()> {
+        Ok(())
+    }
 
     /// Accepts many requests, in order; answers in the same order.
     ///

@@ -39,11 +39,11 @@ use self::readers::Readers;
 use self::writer::{Lasting, Tx, Writer};
 use super::{
     Accepted, Announcement, AnnouncementRecord, Attempt, AttemptRecord, Claim, DeliveryClaim, DeliveryFilter,
-    DeliveryView, NewRequest, ObservationRecord, Page, Release, Result, ScanClaim, ScanFilter, ScanView, Store,
+    DeliveryView, NewRequest, ObservationRecord, Page, Release, Result, ScanClaim, ScanFilter, ScanView, Store, StoreError,
     Tallies,
 };
 use crate::domain::notification::OperatorEvent;
-use crate::time::{Timestamp, after};
+use crate::time::{Standing, Timestamp, after};
 
 /// A store in one file.
 #[derive(Debug)]
@@ -105,6 +105,17 @@ impl Store for SqliteStore {
         }
         *self.owned.lock().unwrap_or_else(PoisonError::into_inner) = Some(ownership);
         Ok(())
+    }
+
+    async fn clock(&self) -> Result<Option<Standing>> {
+        Ok(owner::clock(&self.path))
+    }
+
+    async fn keep_clock(&self, standing: Standing) -> Result<()> {
+        match &mut *self.owned.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(owned) => owned.keep_clock(&standing).map_err(|error| StoreError::Unavailable(error.to_string())),
+            None => Ok(()), // not ours to keep
+        }
     }
 
     async fn accept(&self, requests: Vec<NewRequest>) -> Result<Vec<Accepted>> {

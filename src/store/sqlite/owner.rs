@@ -1,20 +1,22 @@
-//! One daemon at a time works on the file: the lock, and what a predecessor left behind.
+//! One daemon at a time works on the file: the lock, and what a predecessor left behind, its clock included.
 //!
 //! Leases are what keeps two workers apart. Where the lock says that there is no other worker, none needs to be
 //! waited for: after a crash, what was in hand is due again at once and not when its leases end.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
 use super::failure::Failure;
 use crate::store::StoreError;
+use crate::time::Standing;
 
 /// Held as long as the daemon works; the operating system lets go of it when the process ends, however it ends.
 #[derive(Debug)]
 pub(super) struct Ownership {
-    _lock: File,
+    lock: File,
 }
 
 impl Ownership {
@@ -27,7 +29,7 @@ impl Ownership {
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let lock = options.open(&lock_path).map_err(|error| cannot(&lock_path, &error))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { _lock: lock }),
+            Ok(()) => Ok(Self { lock }),
             Err(TryLockError::WouldBlock) => Err(StoreError::Unavailable(format!(
                 "{}: another `scanbell run` works on this store; stop it, or give this one a store.url of its own",
                 path.display()
@@ -35,6 +37,21 @@ impl Ownership {
             Err(TryLockError::Error(error)) => Err(cannot(&lock_path, &error)),
         }
     }
+}
+
+impl Ownership {
+    /// Keeps where our clock stands, in the lock's own file: it is the business of who has the lock. Not flushed: a
+    /// power cut ends the clock too.
+    pub(super) fn keep_clock(&mut self, standing: &Standing) -> std::io::Result<()> {
+        let text = format!("{:<80}\n", standing.to_string()); // always as long: nothing of an earlier one is left
+        self.lock.rewind()?;
+        self.lock.write_all(text.as_bytes())
+    }
+}
+
+/// What was kept last, if anything readable was.
+pub(super) fn clock(path: &Path) -> Option<Standing> {
+    std::fs::read_to_string(beside(path)).ok()?.parse().ok()
 }
 
 fn beside(path: &Path) -> PathBuf {
