@@ -13,9 +13,9 @@ use std::time::Duration;
 
 pub use jiff::Timestamp;
 pub use rate::Rate;
-pub use steady::Standing;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+pub use steady::Standing;
 use tokio::sync::Notify;
 
 /// Tells the time: the system's, one that is like it and cannot be set, or one that a test turns by hand.
@@ -82,7 +82,7 @@ impl Clock {
     /// Where a steady clock would stand if it showed the system's time.
     pub fn caught_up(&self) -> Option<Standing> {
         match &self.0 {
-            Source::Steady(steady) => steady.caught_up(),
+            Source::Steady(_) => steady::caught_up(),
             Source::Real | Source::Manual(_) => None,
         }
     }

@@ -86,26 +86,35 @@ pub(super) async fn clock(store: SharedStore, clock: Clock, stop: CancellationTo
     let mut seen = clock.ahead();
     let mut kept = clock.standing();
     loop {
-        let ahead = clock.ahead();
-        if ahead.abs_diff(seen) >= WAS_SET {
-            let seconds = (seen - ahead) / 1000;
-            tracing::warn!(
-                seconds,
-                "the system's clock was set; waits and deadlines go on as they were, and times shown follow slowly"
-            );
-        }
+        seen = say_if_set(seen, clock.ahead());
         if clock.standing().zip(kept.as_ref()).is_some_and(|(now, kept)| now.apart(kept) >= MOVED) {
             kept = keep_clock(&store, &clock).await;
         }
-        if ahead < 0 && ahead.unsigned_abs() >= WAS_SET && nothing_waits(&store).await {
+        if is_behind(&clock) && nothing_waits(&store).await {
             kept = catch_up(&store, &clock).await;
+            seen = clock.ahead();
         }
-        seen = clock.ahead();
         tokio::select! {
             () = tokio::time::sleep(COMPARE_EVERY) => {}
             () = stop.cancelled() => return,
         }
     }
+}
+
+/// From how far we were ahead to how far we are now; in a second we come nearer by a tenth of one at most.
+fn say_if_set(seen: i64, ahead: i64) -> i64 {
+    if ahead.abs_diff(seen) >= WAS_SET {
+        tracing::warn!(
+            seconds = (seen - ahead) / 1000,
+            "the system's clock was set; waits and deadlines go on as they were, and times shown follow slowly"
+        );
+    }
+    ahead
+}
+
+fn is_behind(clock: &Clock) -> bool {
+    let ahead = clock.ahead();
+    ahead < 0 && ahead.unsigned_abs() >= WAS_SET
 }
 
 /// Keeps where the clock stands for the next run.
@@ -130,7 +139,8 @@ async fn catch_up(store: &SharedStore, clock: &Clock) -> Option<Standing> {
 /// Nothing has a deadline that would be over if the clock went on at once.
 async fn nothing_waits(store: &SharedStore) -> bool {
     store.tallies().await.is_ok_and(|tallies| {
-        let pending = |((_, state), count): (&(String, DeliveryState), &u64)| *state == DeliveryState::Pending && *count > 0;
+        let pending =
+            |((_, state), count): (&(String, DeliveryState), &u64)| *state == DeliveryState::Pending && *count > 0;
         tallies.scans_active.values().all(|count| *count == 0) && !tallies.deliveries.iter().any(pending)
     })
 }
@@ -154,5 +164,59 @@ pub(super) async fn purge(store: SharedStore, clock: Clock, retention: Duration,
             () = tokio::time::sleep(wait) => {}
             () = stop.cancelled() => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::store::sqlite::SqliteStore;
+    use crate::store::{NewRequest, Store};
+
+    /// A clock that stands two hours behind the system's, in a store of its own.
+    async fn two_hours_behind(folder: &tempfile::TempDir) -> Option<(SharedStore, Clock)> {
+        let store = Arc::new(SqliteStore::open(folder.path().join("scanbell.db")).await.unwrap());
+        store.take_over().await.unwrap();
+        let (boot, base) = Clock::steady(None)
+            .standing()?
+            .to_string()
+            .split_once(' ')
+            .map(|(a, b)| (a.to_owned(), b.parse::<i64>().unwrap()))?;
+        let clock = Clock::steady(Some(&format!("{boot} {}", base - 7_200_000).parse().unwrap()));
+        Some((store, clock))
+    }
+
+    fn request(now: crate::time::Timestamp) -> NewRequest {
+        NewRequest {
+            key: crate::domain::scan::ScanKey { provider: "sieve".to_owned(), scan_id: "a".to_owned() },
+            destinations: None,
+            labels: std::collections::BTreeMap::new(),
+            force: false,
+            idempotency_key: None,
+            first_sight: false,
+            accepted_at: now,
+            deadline_at: crate::time::after(now, Duration::from_secs(60)),
+            dedupe_since: now,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_behind_is_set_when_nothing_waits_and_stays_set_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let Some((store, clock)) = two_hours_behind(&folder).await else { return };
+        assert!(is_behind(&clock) && nothing_waits(&store).await);
+        catch_up(&store, &clock).await;
+        assert!(!is_behind(&clock));
+        assert!(!is_behind(&Clock::steady(store.clock().await.unwrap().as_ref())));
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_behind_is_not_set_while_a_scan_would_time_out_by_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let Some((store, clock)) = two_hours_behind(&folder).await else { return };
+        store.accept(vec![request(clock.now())]).await.unwrap();
+        assert!(!nothing_waits(&store).await);
     }
 }

@@ -103,7 +103,9 @@ impl Records {
                 let reply = daemon.ask(Method::POST, &path, Bytes::new()).await?.ok_or_else(|| daemon.not_running())?;
                 if matches!(reply.status, 404 | 409) { Ok(0) } else { reply.good().map(|_| 1) }
             }
-            Self::Store(store) => Ok(u64::from(store.replay_one(id, clock_of(store).await?.now()).await? == Some(true))),
+            Self::Store(store) => {
+                Ok(u64::from(store.replay_one(id, clock_of(store).await?.now()).await? == Some(true)))
+            }
         }
     }
 

@@ -28,11 +28,7 @@ pub struct Standing {
 impl Standing {
     /// How far two are apart; very far where the machine was started in between.
     pub fn apart(&self, other: &Self) -> Duration {
-        if self.boot == other.boot {
-            Duration::from_millis(self.base.abs_diff(other.base))
-        } else {
-            Duration::MAX
-        }
+        if self.boot == other.boot { Duration::from_millis(self.base.abs_diff(other.base)) } else { Duration::MAX }
     }
 }
 
@@ -88,11 +84,6 @@ impl Steady {
         Some(Standing { boot: boot()?, base: self.read().base.div_euclid(NANOS) })
     }
 
-    /// Where it would stand if it showed the same as the system's.
-    pub(super) fn caught_up(&self) -> Option<Standing> {
-        Some(Standing { boot: boot()?, base: (wall() - tick()).div_euclid(NANOS) })
-    }
-
     /// Sets it, but never back.
     pub(super) fn set(&self, standing: &Standing) {
         let mut state = self.read();
@@ -117,6 +108,11 @@ impl State {
         let room = elapsed / DRAW;
         self.base = self.base.saturating_add(wall.saturating_sub(self.shown()).clamp(-room, room));
     }
+}
+
+/// Where a clock stands that shows the same as the system's.
+pub(super) fn caught_up() -> Option<Standing> {
+    Some(Standing { boot: boot()?, base: (wall() - tick()).div_euclid(NANOS) })
 }
 
 /// Names this start of the machine.
@@ -212,7 +208,7 @@ mod tests {
         let shown = (wall() - tick()) / NANOS;
         let late = Standing { boot: boot.clone(), base: shown - 7_200_000 };
         let clock = Steady::new(Some(&late));
-        clock.set(&clock.caught_up().unwrap());
+        clock.set(&caught_up().unwrap());
         assert!(clock.ahead().abs() < 1000);
         clock.set(&late);
         assert!(clock.ahead().abs() < 1000);

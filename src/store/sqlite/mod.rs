@@ -39,8 +39,8 @@ use self::readers::Readers;
 use self::writer::{Lasting, Tx, Writer};
 use super::{
     Accepted, Announcement, AnnouncementRecord, Attempt, AttemptRecord, Claim, DeliveryClaim, DeliveryFilter,
-    DeliveryView, NewRequest, ObservationRecord, Page, Release, Result, ScanClaim, ScanFilter, ScanView, Store, StoreError,
-    Tallies,
+    DeliveryView, NewRequest, ObservationRecord, Page, Release, Result, ScanClaim, ScanFilter, ScanView, Store,
+    StoreError, Tallies,
 };
 use crate::domain::notification::OperatorEvent;
 use crate::time::{Standing, Timestamp, after};

@@ -236,6 +236,19 @@ async fn after_a_crash_what_was_in_hand_is_due_again_at_once() {
 }
 
 #[tokio::test]
+async fn the_next_run_knows_where_the_clock_of_a_crashed_one_stood() {
+    let file = InFile::fresh();
+    let store = file.sqlite().await;
+    assert_eq!(store.clock().await.unwrap(), None);
+    store.take_over().await.unwrap();
+    for standing in ["0a1b2c3d-0000-0000-0000-000000000000 1800000000000", "0a1b2c3d-0000-0000-0000-000000000000 5"] {
+        store.keep_clock(standing.parse().unwrap()).await.unwrap();
+        let next = file.sqlite().await;
+        assert_eq!(next.clock().await.unwrap().unwrap().to_string(), standing);
+    }
+}
+
+#[tokio::test]
 async fn a_second_daemon_on_the_same_file_is_refused_and_a_command_is_not() {
     let file = InFile::fresh();
     let daemon = file.sqlite().await;
