@@ -5,7 +5,11 @@ import asyncio
 from typing import Dict, Set
 from urllib.parse import urlsplit
 
+from .receivers import Moment
 from .wire import abort, free_port
+
+#: So many bytes at once from the broker are requests.
+REQUESTS = 500
 
 TO_BROKER, TO_SCANBELL = "to broker", "to scanbell"
 
@@ -13,7 +17,8 @@ TO_BROKER, TO_SCANBELL = "to broker", "to scanbell"
 class Proxy:
     """Passes bytes on in both directions while their gates are open."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, moment: Moment) -> None:
+        self._moment = moment
         self.port = free_port()
         self._target = urlsplit(url)
         self._gates: Dict[str, asyncio.Event] = {TO_BROKER: asyncio.Event(), TO_SCANBELL: asyncio.Event()}
@@ -65,6 +70,8 @@ class Proxy:
                     break
                 sink.write(data)
                 await sink.drain()
+                if direction == TO_SCANBELL and len(data) > REQUESTS:
+                    await self._moment("broker", "delivered")
         except (ConnectionError, OSError):
             pass
         sink.transport.abort() if sink.transport.is_closing() else sink.close()

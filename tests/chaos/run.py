@@ -185,7 +185,7 @@ class Run:
             await self._die(event)
             self.world.proxy.cut()
             self.world.proxy.open()
-        if how in ("published", "polled", "before answer", "after answer"):
+        if how in ("published", "delivered", "polled", "before answer", "after answer"):
             await self._die_aimed(event)
 
     async def _die_aimed(self, event: Event) -> None:
@@ -208,11 +208,11 @@ class Run:
         for event in self._armed:
             how = event.kind.partition(" ")[2]
             polled = how == "polled" and place in ("sieve", "enkrypt") and phase == "after answer"
-            published = how == phase == "published"
-            if polled or published or (how == phase and event.detail == place):
+            passed = place == "broker" and how == phase
+            if polled or passed or (how == phase and event.detail == place):
                 self._armed.remove(event)
-                if published:
-                    await asyncio.sleep(self._random.uniform(0.0, 0.03))
+                if passed:  # a few ms: until it is read, committed, acknowledged
+                    await asyncio.sleep(self._random.uniform(0.0, 0.03 if how == "published" else 0.01))
                 self._tasks.append(asyncio.ensure_future(self._die(event)))
                 await asyncio.sleep(0)  # the signal is sent before anything else happens here
                 return

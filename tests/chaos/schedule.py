@@ -17,7 +17,7 @@ RECEIVER = {"500": 1.0, "429": 0.8, "lost": 0.7, "late": 0.6, "garbage": 0.8, "d
 MAILBOX = {"451": 1.0, "lost": 0.7, "late": 0.6, "down": 1.0}
 
 #: How scanbell is killed: at once, or at the next moment of some kind.
-KILLS = ("now", "now", "twice", "published", "acks held", "polled", "before answer", "after answer", "after answer")
+KILLS = ("now", "now", "twice", "published", "delivered", "delivered", "acks held", "polled", "before answer", "after answer", "after answer")
 
 #: How far the clock of the process is set, in seconds.
 JUMPS = (7200, -3600, 90_000, 45, -45, 3, -3)

@@ -56,7 +56,7 @@ class World:
                  moment: Moment) -> None:
         self.folder = folder
         self.faults = Faults(seed, ledger)
-        self.proxy = Proxy(broker)
+        self.proxy = Proxy(broker, moment)
         self.providers = {name: Provider(name, ledger, self.faults, scans, moment) for name in ("sieve", "enkrypt")}
         self.receivers = {name: Receiver(name, ledger, self.faults, scans, moment)
                           for name in ("hook", "frail", "slack", "ops")}
