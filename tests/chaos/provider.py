@@ -1,7 +1,6 @@
 """The two scan APIs with faults: per scan (`Scan.stumbles`) and for a while (`schedule.PROVIDER`)."""
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from typing import Dict, List, Optional
@@ -82,7 +81,7 @@ class Provider:
         elif fault == "garbage":
             await exchange.answer(200, b"<html>maintenance</html>", Content_Type="text/html")
         elif fault == "hang":
-            await asyncio.sleep(self._faults.pause())
+            await exchange.hang(self._faults.pause())
             exchange.reset()
         else:
             return False

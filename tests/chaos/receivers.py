@@ -82,7 +82,7 @@ class Receiver:
         await self._moment(self.name, "before answer")
         said = await self._answer(exchange, scan)
         if said == "ok" and exchange.left():
-            said = "lost"
+            said = "unsure"  # before or after it had read the answer
         settled(arrival, said, time.monotonic())
         await self._moment(self.name, "after answer")
 
@@ -111,7 +111,7 @@ class Receiver:
             exchange.reset()
             return "lost"
         if fault == "hang":
-            await asyncio.sleep(25)
+            await exchange.hang(25)
             exchange.reset()
             return "lost"
         if fault == "garbage":

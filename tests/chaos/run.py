@@ -74,6 +74,7 @@ class Run:
         finally:
             self.process.close()
             await self.world.down()
+            await asyncio.sleep(0.1)  # who waits for them notices
             self._publisher.close()
             await asyncio.to_thread(self.queues.delete)
         kills = sum(count for name, count in self.ledger.faults.items() if name.startswith("kill"))

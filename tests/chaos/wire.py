@@ -58,6 +58,12 @@ class Exchange:
         """An answer in JSON."""
         await self.answer(status, json.dumps(value).encode(), Content_Type="application/json", **headers)
 
+    async def hang(self, seconds: float) -> None:
+        """No word for so long, or until the client has had enough."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not self.left():
+            await asyncio.sleep(0.05)
+
     async def raw(self, data: bytes) -> None:
         """These bytes, whatever they are."""
         if not self.writer.transport.is_closing():
