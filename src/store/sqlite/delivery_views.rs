@@ -10,8 +10,8 @@ use super::pages::{Where, bounded, cut};
 use crate::domain::delivery::DeliveryState;
 use crate::store::{Attempt, DeliveryFilter, DeliveryView, Page};
 
-/// Columns of a view; a lease does not show: it is due when it was due.
-const COLUMNS: &str = "d.id, d.scan, d.destination, d.state, d.reason, d.created_at, coalesce(d.free_due_at, d.due_at),
+/// Columns of a view.
+const COLUMNS: &str = "d.id, d.scan, d.destination, d.state, d.reason, d.created_at, d.due_at,
      d.finished_at, d.attempts, a.answer
      FROM deliveries d LEFT JOIN attempts a ON a.delivery = d.id AND a.number = d.attempts";
 

@@ -1,14 +1,10 @@
-//! One daemon at a time works on the file: the lock, and what a predecessor left behind.
+//! One daemon at a time works on the file: the lock.
 //!
-//! Leases are what keeps two workers apart. Where the lock says that there is no other worker, none needs to be
-//! waited for: after a crash, what was in hand is due again at once and not when its leases end.
+//! Where it says that there is no other worker, leases need to be known to this process only ([`super::leases`]).
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
-
-use super::failure::Failure;
 use crate::store::StoreError;
 
 /// Held as long as the daemon works; the operating system lets go of it when the process ends, however it ends.
@@ -46,18 +42,3 @@ fn beside(path: &Path) -> PathBuf {
 fn cannot(path: &Path, error: &std::io::Error) -> StoreError {
     StoreError::Unavailable(format!("{} cannot be locked: {error}", path.display()))
 }
-
-/// Ends every lease: nobody is left who could hold one.
-pub(super) fn free_leases(connection: &Connection) -> Result<usize, Failure> {
-    FREE.iter().try_fold(0, |freed, statement| Ok(freed + connection.prepare_cached(statement)?.execute([])?))
-}
-
-/// Each by an index that leaves out what is done with.
-pub(super) const FREE: [&str; 4] = [
-    "UPDATE scans INDEXED BY scans_due SET due_at = free_due_at, free_due_at = NULL, claim = NULL
-     WHERE state = 0 AND free_due_at IS NOT NULL",
-    "UPDATE scans INDEXED BY scans_unannounced SET due_at = NULL, claim = NULL WHERE state = 1 AND due_at IS NOT NULL",
-    "UPDATE deliveries INDEXED BY deliveries_due SET due_at = free_due_at, free_due_at = NULL, claim = NULL
-     WHERE state = 0 AND free_due_at IS NOT NULL",
-    "UPDATE events INDEXED BY events_unannounced SET due_at = NULL, claim = NULL WHERE state = 1 AND due_at IS NOT NULL",
-];

@@ -54,8 +54,8 @@ fn make_pending(tx: &mut Tx<'_>, id: Uuid, now: Timestamp) -> Result<(), Failure
         .query_row([id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?;
     tx.connection
         .prepare_cached(
-            "UPDATE deliveries SET state = 0, due_at = ?, free_due_at = NULL, claim = NULL, charged = 0,
-                 give_up_at = NULL, reason = NULL, finished_at = NULL
+            "UPDATE deliveries SET state = 0, due_at = ?, charged = 0, give_up_at = NULL,
+                 reason = NULL, finished_at = NULL
              WHERE id = ?",
         )?
         .execute(params![now.as_millisecond(), id.as_bytes()])?;

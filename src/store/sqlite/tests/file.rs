@@ -230,7 +230,6 @@ async fn after_a_crash_what_was_in_hand_is_due_again_at_once() {
     assert_eq!(store.claim_due_scans("sieve", now, 10, lease).await.unwrap().len(), 1);
     drop(store);
     let next = file.sqlite().await;
-    assert_eq!(next.claim_due_scans("sieve", now, 10, lease).await.unwrap().len(), 0, "a lease outlives its process");
     next.take_over().await.unwrap();
     assert_eq!(next.claim_due_scans("sieve", now, 10, lease).await.unwrap().len(), 1);
 }

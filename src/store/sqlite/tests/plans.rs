@@ -26,11 +26,11 @@ fn every_statement_of_a_step_finds_its_rows_by_an_index_in_order() {
     let (_folder, connection) = fresh();
     let cases = [
         (accept::LATEST, "USING INDEX scans_key (scan_id=? AND provider=?)"),
-        (scans::CLAIM_DUE, "USING COVERING INDEX scans_due (provider=? AND due_at<?)"),
+        (scans::DUE, "USING COVERING INDEX scans_due (provider=? AND due_at<?)"),
         (scans::NEXT_DUE, "USING COVERING INDEX scans_due (provider=?)"),
-        (announcements::UNANNOUNCED, "scans USING INDEX scans_unannounced"),
-        (announcements::UNANNOUNCED, "events USING INDEX events_unannounced"),
-        (deliveries::CLAIM_DUE, "USING COVERING INDEX deliveries_due (destination=? AND due_at<?)"),
+        (announcements::UNANNOUNCED, "scans USING COVERING INDEX scans_unannounced"),
+        (announcements::UNANNOUNCED, "events USING COVERING INDEX events_unannounced"),
+        (deliveries::DUE, "USING COVERING INDEX deliveries_due (destination=? AND due_at<?)"),
         (deliveries::NEXT_DUE, "USING COVERING INDEX deliveries_due (destination=?)"),
         (tally::OLDEST_PENDING, "USING INDEX deliveries_undelivered (state=? AND destination=?)"),
         (purge::FIND_SCANS, "USING PRIMARY KEY (id<?)"),
