@@ -112,7 +112,9 @@ fn record_one(tx: &mut Tx<'_>, record: &AttemptRecord) -> Result<bool, Failure> 
     };
     if written {
         tx.leases.end(record.delivery);
-        keep_attempt(tx, record.delivery, &record.attempt)?;
+        if record.next != Next::Delivered {
+            keep_attempt(tx, record.delivery, &record.attempt)?;
+        }
     }
     Ok(written)
 }
@@ -137,13 +139,18 @@ fn again(tx: &Tx<'_>, record: &AttemptRecord, at: Timestamp, progress: &Progress
 const AGAIN: &str = "UPDATE deliveries
      SET due_at = ?, attempts = ?, charged = ?, give_up_at = ?, reason = ? WHERE id = ? AND state = 0";
 
+/// The attempt that delivers stays in the row; others are kept apart.
 fn finish(tx: &mut Tx<'_>, record: &AttemptRecord, state: u8, reason: Option<Reason>) -> Result<bool, Failure> {
+    let attempt = &record.attempt;
+    let here = state == DELIVERED;
     let mut statement = tx.connection.prepare_cached(FINISH)?;
     let mut rows = statement.query(params![
         state,
-        record.attempt.at.as_millisecond(),
-        record.attempt.number,
+        attempt.at.as_millisecond(),
+        attempt.number,
         reason.map(Reason::as_str),
+        here.then(|| duration(attempt)),
+        attempt.answer.as_deref().filter(|_| here),
         record.delivery.as_bytes()
     ])?;
     let Some(row) = rows.next()? else { return Ok(false) };
@@ -152,11 +159,14 @@ fn finish(tx: &mut Tx<'_>, record: &AttemptRecord, state: u8, reason: Option<Rea
 }
 
 const FINISH: &str = "UPDATE deliveries
-     SET state = ?, finished_at = ?, attempts = ?, reason = ?, due_at = NULL
+     SET state = ?, finished_at = ?, attempts = ?, reason = ?, duration_ms = ?, answer = ?, due_at = NULL
      WHERE id = ? AND state = 0 RETURNING destination";
 
+fn duration(attempt: &Attempt) -> i64 {
+    i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX)
+}
+
 fn keep_attempt(tx: &Tx<'_>, delivery: Uuid, attempt: &Attempt) -> Result<(), Failure> {
-    let duration = i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX);
     tx.connection
         .prepare_cached(
             "INSERT OR REPLACE INTO attempts (delivery, number, at, verdict, reason, answer, duration_ms)
@@ -169,7 +179,7 @@ fn keep_attempt(tx: &Tx<'_>, delivery: Uuid, attempt: &Attempt) -> Result<(), Fa
             attempt.verdict,
             attempt.reason.as_str(),
             attempt.answer,
-            duration
+            duration(attempt)
         ])?;
     Ok(())
 }
