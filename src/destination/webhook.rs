@@ -71,6 +71,8 @@ pub struct Webhook {
     pub(super) common: Common,
     clients: Clients,
     url: SecretSource,
+    /// The URL itself, where no file can change it: parsing it for every message is dear.
+    fixed: Option<Url>,
     signing: Option<SecretSource>,
     headers: HeaderMap,
 }
@@ -95,7 +97,8 @@ impl Webhook {
                 if problems.is_empty() =>
             {
                 common.warnings = warnings(place, &url, signing.as_ref());
-                Ok(Self { common, clients, url: source, signing: signing.map(|(source, _)| source), headers })
+                let fixed = matches!(source, SecretSource::Value(_)).then_some(url);
+                Ok(Self { common, clients, url: source, fixed, signing: signing.map(|(source, _)| source), headers })
             }
             _ => Err(problems),
         }
@@ -141,6 +144,9 @@ impl Webhook {
     }
 
     fn current_url(&self) -> Result<Url, String> {
+        if let Some(url) = &self.fixed {
+            return Ok(url.clone());
+        }
         let text = self.url.read().map_err(|error| error.to_string())?;
         parse_url(text.expose_secret()).map_err(|error| format!("`url`: {error}"))
     }
