@@ -96,14 +96,14 @@ pub fn start<'a>(
     }
 }
 
-/// The store made one transaction durable; `result` is `committed` or `failed`.
+/// The store ended one transaction: `flushed` to the disk, `unflushed` (it lasts, but for a power cut), `failed`.
 pub fn store_commit(result: &'static str) {
     counter!("scanbell_store_commits_total", "result" => result).increment(1);
 }
 
 /// Says once what each metric means.
 pub fn describe() {
-    describe_counter!("scanbell_store_commits_total", "Transactions of the store, one flush to the disk each");
+    describe_counter!("scanbell_store_commits_total", "Transactions of the store: flushed to the disk, not flushed, failed");
     describe_counter!("scanbell_requests_total", "Requests, by source and by what became of them");
     describe_gauge!("scanbell_scans_active", "Scans being followed");
     describe_counter!("scanbell_polls_total", "Polls, by what they saw");

@@ -272,7 +272,11 @@ impl Worker {
             return;
         }
         let result = self.transact(&mut group);
-        metrics::store_commit(if result.is_ok() { "committed" } else { "failed" });
+        metrics::store_commit(match (&result, self.lasting) {
+            (Err(_), _) => "failed",
+            (Ok(()), Lasting::Power) => "flushed",
+            (Ok(()), Lasting::Process) => "unflushed",
+        });
         match result {
             Ok(()) => answer_all(group, &Ok(())),
             Err(Broken::Operation(_)) if group.len() > 1 => {
