@@ -25,7 +25,7 @@ use crate::telemetry::metrics;
 use crate::time::{Backoff, Clock, Timestamp, Wake, chance};
 
 /// How many are announced in one commit.
-const BATCH: usize = 64;
+const BATCH: usize = 256;
 /// So many at once mean load: the next ones are gathered for a moment.
 const BUSY: usize = 4;
 const GATHER: Duration = Duration::from_millis(4);
@@ -90,7 +90,8 @@ impl Announcer {
                     let _ = tokio::time::timeout(GATHER, stop.cancelled()).await;
                     continue;
                 }
-                Tick::Announced { .. } | Tick::Idle => LOOK,
+                Tick::Announced { .. } => continue,
+                Tick::Idle => LOOK,
                 Tick::Unavailable => {
                     let tries = self.away.load(std::sync::atomic::Ordering::Relaxed);
                     let wait = AWAY.delay(tries.saturating_sub(1), chance());

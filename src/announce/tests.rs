@@ -218,16 +218,16 @@ async fn only_those_who_have_something_to_deliver_are_woken() {
 #[tokio::test]
 async fn a_full_batch_says_that_there_may_be_more_and_ids_are_unique() {
     let shelf = Arc::new(Shelf::default());
-    for number in 0..100 {
+    for number in 0..300 {
         let subject = Subject::Report { report: report(None), asks: vec![ask(None, None)] };
         shelf.waiting.lock().unwrap().push(Announcement { id: Uuid::from_u128(number), claim: Claim(1), subject });
     }
     let announcer = announcer(&shelf, HashMap::new());
-    assert_eq!(announcer.tick().await, Tick::Announced { announcements: 64, notifications: 64, more: true });
-    assert_eq!(announcer.tick().await, Tick::Announced { announcements: 36, notifications: 36, more: false });
+    assert_eq!(announcer.tick().await, Tick::Announced { announcements: 256, notifications: 256, more: true });
+    assert_eq!(announcer.tick().await, Tick::Announced { announcements: 44, notifications: 44, more: false });
     let kept = shelf.kept.lock().unwrap();
     let ids: BTreeSet<Uuid> = kept.iter().flat_map(|record| &record.notifications).map(|one| one.id).collect();
-    assert_eq!(ids.len(), 100);
+    assert_eq!(ids.len(), 300);
 }
 
 #[tokio::test]

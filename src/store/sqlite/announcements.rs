@@ -27,6 +27,15 @@ enum ClaimedSubject {
     Event(String),
 }
 
+impl ClaimedSubject {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Report { report, raw, .. } => report.len() + raw.as_ref().map_or(0, String::len),
+            Self::Event(event) => event.len(),
+        }
+    }
+}
+
 impl Claimed {
     /// `None`, and a word in the log, for a row that cannot be read: it must not hold up the others.
     pub(super) fn parse(self) -> Option<Announcement> {
@@ -52,7 +61,10 @@ fn parse_report(report: &str, raw: Option<String>, asks: &[String]) -> Result<Su
     Ok(Subject::Report { report, asks })
 }
 
-/// Leases up to `limit` until `lease_end`, oldest first.
+/// Reports of so many bytes are enough at once, however few they are.
+const ENOUGH: usize = 4 * 1024 * 1024;
+
+/// Leases up to `limit` until `lease_end`, oldest first; at least one if there is one.
 pub(super) fn claim(
     look: &mut Look<'_>,
     now: Timestamp,
@@ -63,12 +75,15 @@ pub(super) fn claim(
     let mut claims = Vec::new();
     let mut statement = look.connection.prepare_cached(UNANNOUNCED)?;
     let mut rows = statement.query([])?;
+    let mut bytes = 0;
     while claims.len() < limit
+        && bytes < ENOUGH
         && let Some(row) = rows.next()?
     {
         let (is_event, id): (bool, Uuid) = (row.get(0)?, row.get(1)?);
         if !look.leases.is_taken(id, now) {
             let subject = if is_event { event(look.connection, id)? } else { report(look.connection, id)? };
+            bytes += subject.bytes();
             look.leases.take(id, claim, lease_end);
             claims.push(Claimed { id, claim, subject });
         }

@@ -132,7 +132,7 @@ impl Writer {
         answer.await.unwrap_or_else(|_| Err(self.closed()))
     }
 
-    /// Runs `work`, which writes nothing, after what is being written has been committed.
+    /// Runs `work`, which writes nothing, between two transactions: it sees all that was answered before.
     pub(super) async fn look<T, F>(&self, mut work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -255,10 +255,11 @@ impl Worker {
                     }
                 }
             }
-            self.work(group);
+            // First, for they need not wait for the disk.
             for look in looks {
                 look(&mut self);
             }
+            self.work(group);
         }
         self.finish();
         for reply in closing {
