@@ -4,12 +4,11 @@ use std::future::Future;
 use std::time::Duration;
 
 use lapin::options::{ConfirmSelectOptions, QueueDeclareOptions};
-use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
 
 use super::error::AmqpError;
-use super::settings::{Pem, Settings};
+use super::settings::Settings;
 use super::wire;
 
 /// A connect with its handshake; the client itself bounds only the TCP part.
@@ -34,19 +33,12 @@ async fn within<T>(limit: Duration, what: &str, call: impl Future<Output = lapin
 /// Opens a connection; `role` is what the broker's own tools show it as.
 pub(super) async fn connect(settings: &Settings, role: &str) -> Result<Connection, AmqpError> {
     let uri = settings.uri()?;
-    let tls = tls(settings.pem()?);
-    // One provider for the whole program; a second one is refused, and that is fine.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    let tls = settings.tls(&uri)?;
     let properties = ConnectionProperties::default()
         .with_connection_name(format!("scanbell {role}").into())
         .with_client_property("product".into(), "scanbell".into())
         .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into());
     within(CONNECT_LIMIT, "connect to the broker", wire::open(uri, properties, tls)).await
-}
-
-fn tls(pem: Pem) -> OwnedTLSConfig {
-    let identity = pem.cert.zip(pem.key).map(|(cert, key)| OwnedIdentity::PKCS8 { pem: cert.into(), key: key.into() });
-    OwnedTLSConfig { identity, cert_chain: pem.ca }
 }
 
 /// Opens a channel.

@@ -3,6 +3,8 @@
 use lapin::ErrorKind;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 
+use crate::egress::tls_trouble;
+
 /// Why something with the broker did not work.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{sentence}")]
@@ -39,8 +41,11 @@ impl AmqpError {
     }
 }
 
-/// Refused user, unknown virtual host, missing or unequal queue: these do not pass by themselves.
+/// Refused user, unknown virtual host, missing or unequal queue, TLS: these do not pass by themselves.
 fn needs_person(error: &lapin::Error) -> bool {
+    if let ErrorKind::IOError(error) = error.kind() {
+        return tls_trouble(error.as_ref()).is_some();
+    }
     let ErrorKind::ProtocolError(error) = error.kind() else { return false };
     matches!(
         error.kind(),
@@ -52,7 +57,7 @@ fn needs_person(error: &lapin::Error) -> bool {
 fn words(error: &lapin::Error) -> String {
     match error.kind() {
         ErrorKind::ProtocolError(error) => error.get_message().to_string(),
-        ErrorKind::IOError(error) => error.to_string(),
+        ErrorKind::IOError(error) => tls_trouble(error.as_ref()).unwrap_or_else(|| error.to_string()),
         _ => error.to_string(),
     }
 }
