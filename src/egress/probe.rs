@@ -1,14 +1,19 @@
 //! Whether a URL's server can be reached: name, connection and TLS, without a request.
 
 use std::error::Error;
+use std::time::Duration;
 
 use rustls_pki_types::ServerName;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::guard::Blocked;
 use super::handshake::tls_trouble;
 use super::{Client, Failure, SendError};
+
+/// How long a server that does not like our certificate may take to say so.
+const SECOND_THOUGHTS: Duration = Duration::from_millis(500);
 
 impl Client {
     /// Connects as for a request, guard and TLS included, sends nothing, and hangs up.
@@ -35,7 +40,13 @@ impl Client {
             };
             let name = ServerName::try_from(host.to_owned()).map_err(|error| failed(&error))?;
             let connector = TlsConnector::from(self.tls.config.clone());
-            connector.connect(name, socket).await.map_err(|error| failed(&error))?;
+            let mut stream = connector.connect(name, socket).await.map_err(|error| failed(&error))?;
+            // TLS 1.3: a server that wants a certificate of ours says so only after our side of the handshake.
+            if let Ok(Err(error)) = tokio::time::timeout(SECOND_THOUGHTS, stream.read(&mut [0])).await
+                && tls_trouble(&error).is_some()
+            {
+                return Err(failed(&error));
+            }
         }
         Ok(())
     }

@@ -243,6 +243,7 @@ async fn a_client_certificate_is_shown_to_a_server_that_wants_one() {
     let known =
         Settings { cert_file: Some(cert.path().to_owned()), key_file: Some(key.path().to_owned()), ..nameless.clone() };
     assert_eq!(build(known).send(&http_notification("siem", BODY), from_millis(0)).await.verdict, Verdict::OK);
+    assert!(build(nameless.clone()).probe().await.unwrap_err().contains("set `cert_file` and `key_file`"));
     let sent = build(nameless).send(&http_notification("siem", BODY), from_millis(0)).await;
     assert_eq!(sent.verdict, Verdict::retry(Reason::Tls), "{sent:?}");
     assert!(sent.answer.unwrap().contains("set `cert_file` and `key_file`"));
