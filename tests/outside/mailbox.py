@@ -7,6 +7,7 @@ import logging
 import socket
 import ssl
 import threading
+import warnings
 from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
@@ -16,7 +17,8 @@ import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
-logging.getLogger("mail.log").setLevel(logging.ERROR)  # it warns of an attribute that only it uses
+logging.getLogger("mail.log").setLevel(logging.CRITICAL)  # clients that refuse its certificate are expected
+warnings.filterwarnings("ignore", message="Requiring AUTH while not requiring TLS")  # it does not see implicit TLS
 
 
 @dataclass(frozen=True)
