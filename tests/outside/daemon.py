@@ -186,6 +186,12 @@ class Daemon:
         except (ConnectionError, http.client.HTTPException, TimeoutError):
             return False
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
+
     def stop(self, with_signal: signal.Signals = signal.SIGTERM, within: float = 40.0) -> int:
         """Sends the signal and waits for the end; the exit code."""
         assert self._process is not None
