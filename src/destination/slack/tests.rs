@@ -175,6 +175,9 @@ fn everything_that_is_wrong_is_said_at_once() {
     assert!(said(Settings::default()).contains("neither `webhook_url` nor `bot_token`"));
     let token = Some(SecretString::from("xoxb-1"));
     assert!(said(Settings { bot_token: token.clone(), ..Settings::default() }).contains("needs `channel`"));
+    let (api_url, channel) = (Some("https://u:hunter2@slack.com/api".to_owned()), Some("C1".to_owned()));
+    let signed_in = said(Settings { bot_token: token.clone(), channel, api_url, ..Settings::default() });
+    assert!(signed_in.contains("must not contain a user") && !signed_in.contains("hunter2"), "{signed_in}");
     let both = Settings { bot_token: token, webhook_url: Some(SecretString::from("https://x")), ..Settings::default() };
     assert!(said(both).contains("keep one of them"));
     let wrong = Settings {

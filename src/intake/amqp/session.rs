@@ -97,17 +97,13 @@ impl<'a> Session<'a> {
             if let Some(error) = self.ended.take() {
                 return Err(error);
             }
-            match tokio::time::timeout(WATCHDOG, self.consumer.next()).await {
-                Ok(item) => {
-                    watchdog.fed();
-                    return self.message(item);
-                }
-                Err(_) => {
-                    self.alive()?;
-                    let room = self.open.count() < usize::from(self.settings.prefetch);
-                    watchdog.look(&self.connection, self.settings, room).await?;
-                }
+            if let Ok(item) = tokio::time::timeout(WATCHDOG, self.consumer.next()).await {
+                watchdog.fed();
+                return self.message(item);
             }
+            self.alive()?;
+            let room = self.open.count() < usize::from(self.settings.prefetch);
+            watchdog.look(&self.connection, self.settings, room).await?;
         }
     }
 

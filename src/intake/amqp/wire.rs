@@ -135,6 +135,7 @@ impl Reactor for MendingReactor {
         self.0.interval(duration)
     }
 
+    #[expect(clippy::manual_async_fn, reason = "an async fn would borrow from self, and the trait forbids that")]
     fn tcp_connect_addr(
         &self,
         address: SocketAddr,

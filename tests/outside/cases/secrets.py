@@ -312,6 +312,9 @@ def by_command(world: World, daemon: Any, search: Search, planted: Planted) -> N
              planted["bot token\n"] + "\n", "SCANBELL_DESTINATIONS__GONE__URL": planted["no url"],
              "SCANBELL_DESTINATIONS__GONE__SIGNING_SECRET": planted["no signing secret"],
              "SCANBELL_DESTINATIONS__GONE__HEADERS": planted["no headers"],
+             "SCANBELL_DESTINATIONS__BOT__API_URL": f"https://u:{planted.url_safe('api_url')}@slack.com/api",
+             "SCANBELL_PROVIDERS__BROKEN__BASE_URL": f"https://u:{planted.url_safe('base_url')}@127.0.0.1",
+             "SCANBELL_DESTINATIONS__MAIL__SMTP": f"smtp://u:{planted.url_safe('smtp')}@127.0.0.1",
              "SCANBELL_STORE__URL": f"postgres://u:{planted.url_safe('store password')}@127.0.0.1:1/db"}
     for name, value in wrong.items():
         for command in ("check", "run"):
