@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import json
 import ssl
+import sys
 import threading
 import time
+import traceback
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Callable, Dict, List, Mapping, Optional, Type
@@ -53,6 +55,7 @@ class HttpServer:
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
+        self._server.handle_error = complain  # type: ignore[method-assign]
         self._scheme, self._host = "http", "127.0.0.1"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self._thread.start()
@@ -65,7 +68,6 @@ class HttpServer:
     def encrypt(self, context: ssl.SSLContext) -> None:
         """Speaks TLS from now on; the handshake happens in the connection's own thread."""
         self._scheme, self._host = "https", "localhost"
-        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # refused handshakes are expected
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
 
     def received(self) -> List[Received]:
@@ -110,6 +112,12 @@ class HttpServer:
                 """Quiet: what came is recorded."""
 
         return Handler
+
+
+def complain(_request: Any, _client: Any) -> None:
+    """Says what broke in a handler, but for callers that hung up or did not get through the handshake."""
+    if not isinstance(sys.exc_info()[1], (ConnectionError, ssl.SSLError)):
+        traceback.print_exc()
 
 
 def peer_of(connection: Any) -> str:

@@ -35,6 +35,19 @@ impl AmqpError {
         Self { sentence, needs_person: needs_person(error) }
     }
 
+    /// The same on a connection that is encrypted. A broker that wants another certificate of ours hangs up after our
+    /// side of the handshake, and what it says about it may be lost with that.
+    pub(super) fn during_tls(what: &str, error: &lapin::Error) -> Self {
+        let plain = Self::during(what, error);
+        if plain.needs_person || !hung_up(error) {
+            return plain;
+        }
+        Self::settings(format!(
+            "{}; perhaps it wants a client certificate: see `cert_file` and `key_file`",
+            plain.sentence
+        ))
+    }
+
     /// No answer in time.
     pub(super) fn timeout(what: &str) -> Self {
         Self::away(format!("cannot {what}: no answer in time"))
@@ -52,6 +65,12 @@ fn needs_person(error: &lapin::Error) -> bool {
         AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED | AMQPSoftError::NOTFOUND | AMQPSoftError::PRECONDITIONFAILED)
             | AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)
     )
+}
+
+fn hung_up(error: &lapin::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let ErrorKind::IOError(error) = error.kind() else { return false };
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
 fn words(error: &lapin::Error) -> String {

@@ -69,7 +69,7 @@ def distrust(world: World, node: Node, authority: Authority) -> None:
     wrong = {
         "no-ca": ("localhost", "", ["UnknownIssuer", "`ca_file`"]),
         "other-ca": ("localhost", stranger.trusted(), ["UnknownIssuer", "`ca_file`"]),
-        "no-cert": ("localhost", authority.trusted(), ["client certificate", "`cert_file`"]),
+        "no-cert": ("localhost", authority.trusted(), ["client certificate", "`cert_file` and `key_file`"]),
         "wrong-cert": ("localhost", authority.trusted() + stranger.known().split("\n", 1)[1], ["client certificate"]),
         "wrong-name": ("127.0.0.1", authority.known(), ["localhost", "name in the URL"]),
     }

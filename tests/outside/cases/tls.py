@@ -126,18 +126,19 @@ def refused(world: World) -> None:
     daemon.start()
     daemon.api.post("/v1/requests", world.sieve.scan()).must(202)
     for name, words in {**TROUBLE, "post": ["`ca_file`"]}.items():
-        attempt = eventually(f"an attempt at {name}", lambda name=name: first_attempt(daemon.api, name))
-        equal(attempt["verdict"], "retry", f"verdict at {name}")
-        holds(all(word in attempt["answer"] for word in words), f"{name}: {attempt['answer']}")
-        equal(attempt["reason"], "connect" if name == "silent" else "tls", f"reason at {name}")
+        # An alert that comes with the end of the connection may be lost; not each time.
+        attempt = eventually(f"an attempt at {name} that says {words}", lambda name=name, words=words: next(
+            (made for made in attempts_at(daemon.api, name) if all(word in made["answer"] for word in words)), None))
+        found = (attempt["verdict"], attempt["reason"])
+        equal(found, ("retry", "connect" if name == "silent" else "tls"), f"verdict and reason at {name}")
     equal(servers["stranger"].received(), [], "requests to a stranger")
     daemon.stop()
     for server in (*servers.values(), box):
         server.close()
 
 
-def first_attempt(api: Any, destination: str) -> Any:
-    """The first attempt of the only delivery to a destination, once it was made."""
+def attempts_at(api: Any, destination: str) -> List[Dict[str, Any]]:
+    """The attempts of the only delivery to a destination."""
     rows = api.items("/v1/deliveries", destination=destination)
-    attempts = api.get(f"/v1/deliveries/{rows[0]['id']}").json()["attempts"] if rows else []
-    return attempts[0] if attempts else None
+    found: List[Dict[str, Any]] = api.get(f"/v1/deliveries/{rows[0]['id']}").json()["attempts"] if rows else []
+    return found
