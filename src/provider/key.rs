@@ -2,18 +2,22 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use bytes::Bytes;
 use reqwest::header::HeaderValue;
 
 use super::profile::Auth;
-use crate::secret::{ExposeSecret, SecretSource};
+use crate::secret::{ExposeSecret, SecretSource, SecretString};
+
+/// A key shorter than this is a word that an answer may well hold.
+const SHORTEST: usize = 8;
 
 /// The key and how it is sent.
 #[derive(Debug)]
 pub(super) struct Key {
     auth: Auth,
     source: SecretSource,
-    /// The header's value as it is sent; marked sensitive, so that `Debug` hides it.
-    cached: Mutex<Option<HeaderValue>>,
+    /// The header's value as it is sent (marked sensitive, so that `Debug` hides it), and the key itself.
+    cached: Mutex<Option<(HeaderValue, SecretString)>>,
 }
 
 impl Key {
@@ -23,9 +27,8 @@ impl Key {
 
     /// The header that carries it; the error is one sentence without the secret.
     pub(super) fn header(&self) -> Result<(reqwest::header::HeaderName, HeaderValue), String> {
-        let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let value = match cached {
-            Some(value) => value,
+        let value = match self.cached() {
+            Some((value, _)) => value,
             None => self.read()?,
         };
         Ok((self.auth.header.clone(), value))
@@ -41,6 +44,23 @@ impl Key {
         self.read().is_ok_and(|value| value != *refused)
     }
 
+    /// A body without the key: some servers quote what they were asked with, and a body is kept and told to others.
+    pub(super) fn hidden_in(&self, body: Bytes) -> Bytes {
+        let Some((_, secret)) = self.cached() else { return body };
+        let secret = secret.expose_secret();
+        let Ok(text) = std::str::from_utf8(&body) else { return body };
+        let quoted = serde_json::Value::from(secret).to_string();
+        let forms = [secret, quoted.trim_matches('"')];
+        if secret.len() < SHORTEST || !forms.iter().any(|form| text.contains(form)) {
+            return body;
+        }
+        forms.iter().fold(text.to_owned(), |text, form| text.replace(form, "…")).into()
+    }
+
+    fn cached(&self) -> Option<(HeaderValue, SecretString)> {
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn read(&self) -> Result<HeaderValue, String> {
         let secret = self.source.read().map_err(|error| error.to_string())?;
         if secret.expose_secret().trim().is_empty() {
@@ -50,7 +70,7 @@ impl Key {
         let mut value =
             HeaderValue::try_from(text).map_err(|_| "the key has characters that no header can carry".to_owned())?;
         value.set_sensitive(true);
-        *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = Some(value.clone());
+        *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = Some((value.clone(), secret));
         Ok(value)
     }
 }
@@ -85,6 +105,17 @@ mod tests {
         assert!(key.replaced(&old));
         assert_eq!(key.header().unwrap().1, "new");
         assert!(!key.replaced(&key.header().unwrap().1));
+    }
+
+    #[test]
+    fn a_key_that_an_answer_quotes_is_taken_out_of_it() {
+        let key = key("Bearer {secret}", SecretSource::Value(SecretString::from("hunter2\"hunter2")));
+        assert_eq!(key.hidden_in("hunter2\"hunter2".into()), "hunter2\"hunter2", "it was never sent");
+        key.header().unwrap();
+        let body = r#"{"error":"key hunter2\"hunter2 is wrong","more":"hunter2"}"#;
+        assert_eq!(key.hidden_in(body.into()), r#"{"error":"key … is wrong","more":"hunter2"}"#);
+        let other = Bytes::from_static(b"\xff other");
+        assert_eq!(key.hidden_in(other.clone()), other);
     }
 
     #[test]

@@ -158,6 +158,8 @@ class Daemon:
     """`scanbell run`, started and stopped."""
 
     def __init__(self, binary: Binary, config: Path, url: str, token: str) -> None:
+        self.environment: Dict[str, str] = {}
+        self.umask = -1  # the suite's own
         self.binary = binary
         self.config = config
         self.api = Api(url, token)
@@ -169,7 +171,8 @@ class Daemon:
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [str(self.binary.path), "run", "--config", str(self.config)], cwd=self.binary.folder,
-                env=self.binary.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env=self.binary.environment(self.environment), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                umask=self.umask,
             )
         eventually("the daemon answers", lambda: self._answers("/readyz" if ready else "/healthz"))
         return self
@@ -182,6 +185,12 @@ class Daemon:
             return self.api.call("GET", path, token=None).status == 200
         except (ConnectionError, http.client.HTTPException, TimeoutError):
             return False
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
 
     def stop(self, with_signal: signal.Signals = signal.SIGTERM, within: float = 40.0) -> int:
         """Sends the signal and waits for the end; the exit code."""

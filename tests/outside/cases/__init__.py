@@ -1,2 +1,2 @@
 """The cases, in the order in which they run."""
-from . import intake, telling, rest, commands, lifecycle, last  # noqa: F401
+from . import intake, telling, rest, commands, lifecycle, tls, broker, secrets, memory, cluster, last  # noqa: F401
