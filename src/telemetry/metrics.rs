@@ -115,7 +115,10 @@ pub fn store_commit(result: &'static str) {
 
 /// Says once what each metric means.
 pub fn describe() {
-    describe_counter!("scanbell_store_commits_total", "Transactions of the store: flushed to the disk, not flushed, failed");
+    describe_counter!(
+        "scanbell_store_commits_total",
+        "Transactions of the store: flushed to the disk, not flushed, failed"
+    );
     describe_counter!("scanbell_requests_total", "Requests, by source and by what became of them");
     describe_gauge!("scanbell_scans_active", "Scans being followed");
     describe_counter!("scanbell_polls_total", "Polls, by what they saw");

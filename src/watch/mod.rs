@@ -253,11 +253,13 @@ impl Watcher {
 
     /// Writes down what many polls led to, in one call.
     async fn write_down(&self, polled: Vec<Polled>) -> Vec<Followed> {
-        let (ends, records): (Vec<_>, Vec<_>) = polled.into_iter().map(|polled| (End::of(&polled), polled.record)).unzip();
+        let (ends, records): (Vec<_>, Vec<_>) =
+            polled.into_iter().map(|polled| (End::of(&polled), polled.record)).unzip();
         let written = self.store.record_observations(records).await;
         let written = self.note_store(written).unwrap_or_default();
         let written = written.into_iter().chain(std::iter::repeat(false));
-        let followed: Vec<_> = ends.into_iter().zip(written).map(|(end, written)| self.after_write(&end, written)).collect();
+        let followed: Vec<_> =
+            ends.into_iter().zip(written).map(|(end, written)| self.after_write(&end, written)).collect();
         if followed.iter().any(|followed| followed.finished) {
             self.announce.wake();
         }

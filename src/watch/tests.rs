@@ -109,7 +109,7 @@ async fn a_scan_is_polled_until_it_is_finished_and_its_report_waits_to_be_announ
     let tick = watcher.tick().await;
     assert_eq!((tick.polled, tick.finished), (1, 0));
     let wait = until(world.clock.now(), tick.next);
-    assert!((960..=1440).contains(&wait.as_millis()), "the default pace, spread by a fifth: {wait:?}");
+    assert!((600..=1800).contains(&wait.as_millis()), "the default pace, spread by a half: {wait:?}");
     assert_eq!(watcher.tick().await.polled, 0, "it is not due yet");
     assert!(world.announce.wait().now_or_never().is_none());
     world.turn(5);

@@ -260,7 +260,8 @@ async fn large_reports_are_claimed_few_at_a_time_and_none_is_left_out() {
     );
     let mut looks = Vec::new();
     loop {
-        let found = store.look(move |look| announcements::claim(look, now, after(now, Duration::from_secs(9)), 100));
+        let found = store
+            .look(move |look| super::super::announcements::claim(look, now, after(now, Duration::from_secs(9)), 100));
         match found.await.unwrap().len() {
             0 => break,
             claimed => looks.push(claimed),
