@@ -304,7 +304,9 @@ impl Deliverer {
                 if let Err(error) = self.write_batch(batch).await {
                     tracing::warn!(destination.name = self.destination.name(), attempts = batch.len(), %error,
                         "attempts could not be written down, trying again");
-                    batch.iter().for_each(|record| self.unrecorded.keep(record));
+                    for record in batch {
+                        self.unrecorded.keep(record);
+                    }
                     left.extend_from_slice(batch);
                     if size == 1 {
                         tokio::time::sleep(STORE_PAUSE).await;

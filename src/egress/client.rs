@@ -12,8 +12,9 @@ use crate::problem::{Problem, Problems};
 
 /// How we introduce ourselves.
 const USER_AGENT: &str = concat!("scanbell/", env!("CARGO_PKG_VERSION"));
-/// Idle connections are closed before most servers and balancers close them on us (60 s and up).
-const POOL_IDLE: Duration = Duration::from_secs(50);
+/// Idle connections are closed before most servers and balancers close them on us (60 s and up), and soon after a
+/// burst: each is a file descriptor that others may need.
+const POOL_IDLE: Duration = Duration::from_secs(20);
 /// Finds connections that a firewall forgot.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 

@@ -38,6 +38,23 @@ pub use error::AmqpError;
 pub use health::{Condition, Health};
 pub use settings::{QueueType, Settings};
 
+/// What hostile-input tests reach into: not part of the library's face, and may change with any version.
+#[doc(hidden)]
+pub mod fuzzing {
+    use bytes::BytesMut;
+
+    use super::frames::Mender;
+
+    /// What the client gets to read of a stream that comes in these pieces.
+    pub fn mend(pieces: &[&[u8]]) -> Vec<u8> {
+        let (mut mender, mut out) = (Mender::default(), BytesMut::new());
+        for piece in pieces {
+            mender.push(piece, &mut out);
+        }
+        out.to_vec()
+    }
+}
+
 /// Waits between connects.
 const RECONNECT: Backoff = Backoff { first: Duration::from_millis(500), growth: 2.0, max: Duration::from_secs(30) };
 /// A session that stood this long was a good one: the waits begin anew.

@@ -101,6 +101,7 @@ macro_rules! conformance {
                 destinations_with_pending_deliveries_are_named
                 a_closed_store_answers_with_an_error;
             survival: what_was_answered_is_there_after_the_store_was_dropped
+                a_request_joins_the_scan_that_is_followed_though_the_clock_was_set_back_over_a_restart
                 two_daemons_never_hold_the_same_delivery
                 many_callers_at_once_are_all_answered_and_all_kept;
         }

@@ -64,6 +64,8 @@ pub struct Watcher {
     events: Events,
     /// Failed calls to the store in a row.
     store_failures: Mutex<u32>,
+    /// Scans whose poll could not be written down: to be handed back once the store can be written to.
+    unwritten: Mutex<Vec<Release>>,
 }
 
 /// What one [`Watcher::tick`] did.
@@ -142,6 +144,7 @@ impl Watcher {
             events: Events::default(),
             knobs: Knobs::default(),
             store_failures: Mutex::default(),
+            unwritten: Mutex::default(),
             store,
             provider,
             clock,
@@ -183,6 +186,9 @@ impl Watcher {
         self.tell_operator().await;
         let (many, is_trial) = self.gate().allows(now, in_hand);
         let later = |next: Timestamp, backlog| Round { claims: Vec::new(), is_trial, next, backlog };
+        if !self.hand_back_unwritten().await {
+            return later(self.store_retry_at(now), false);
+        }
         if many == 0 {
             let next = self.gate().opens_at(now).unwrap_or_else(|| after(now, self.knobs.idle));
             return later(next.min(after(now, self.knobs.idle)), true);
@@ -255,8 +261,12 @@ impl Watcher {
     async fn write_down(&self, polled: Vec<Polled>) -> Vec<Followed> {
         let (ends, records): (Vec<_>, Vec<_>) =
             polled.into_iter().map(|polled| (End::of(&polled), polled.record)).unzip();
+        let leases: Vec<_> = records.iter().map(|record| Release::Scan(record.scan, record.claim)).collect();
         let written = self.store.record_observations(records).await;
-        let written = self.note_store(written).unwrap_or_default();
+        let written = self.note_store(written).unwrap_or_else(|| {
+            self.unwritten().extend(leases);
+            Vec::new()
+        });
         let written = written.into_iter().chain(std::iter::repeat(false));
         let followed: Vec<_> =
             ends.into_iter().zip(written).map(|(end, written)| self.after_write(&end, written)).collect();
@@ -293,6 +303,25 @@ impl Watcher {
             let answer = self.store.release(releases).await;
             self.note_store(answer);
         }
+    }
+
+    /// Polls that were not written down are made again, at once and not when their leases end; but none is made while
+    /// there is nowhere to write it. Answers whether there is.
+    async fn hand_back_unwritten(&self) -> bool {
+        if self.unwritten().is_empty() {
+            return true;
+        }
+        let answer = self.store.ping().await;
+        if self.note_store(answer).is_none() {
+            return false;
+        }
+        let releases = std::mem::take(&mut *self.unwritten());
+        let answer = self.store.release(releases).await;
+        self.note_store(answer).is_some() // else their leases end by themselves
+    }
+
+    fn unwritten(&self) -> MutexGuard<'_, Vec<Release>> {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn gate(&self) -> MutexGuard<'_, Gate> {

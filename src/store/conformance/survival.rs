@@ -55,3 +55,17 @@ pub async fn many_callers_at_once_are_all_answered_and_all_kept(harness: &dyn Ha
     let listed = store.scans(ScanFilter { limit: 1000, ..ScanFilter::default() }).await.unwrap().items;
     assert_eq!(listed.into_iter().map(|scan| scan.id).collect::<HashSet<_>>(), ids);
 }
+
+pub async fn a_request_joins_the_scan_that_is_followed_though_the_clock_was_set_back_over_a_restart(
+    harness: &dyn Harness,
+) {
+    let store = harness.open().await;
+    accept_one(&store, request("a")).await;
+    finish_all(&store, at(100)).await;
+    drop(store);
+    let store = harness.open().await;
+    let early = |force| NewRequest { accepted_at: at(-60_000), force, ..request("a") };
+    let again = accept_one(&store, early(true)).await;
+    assert_eq!(again.state, AcceptedState::Following);
+    assert_eq!(accept_one(&store, early(false)).await, Accepted { scan: again.scan, state: AcceptedState::Joined });
+}

@@ -169,7 +169,10 @@ impl Store for SqliteStore {
     async fn release(&self, releases: Vec<Release>) -> Result<()> {
         self.write_lightly(move |tx| {
             releases.iter().try_for_each(|release| match *release {
-                Release::Scan(id, claim) => Ok(tx.leases.release(id, claim)),
+                Release::Scan(id, claim) => {
+                    tx.leases.release(id, claim);
+                    Ok(())
+                }
                 Release::Delivery { id, claim, due_at } => deliveries::release(tx, id, claim, due_at),
             })
         })

@@ -226,11 +226,11 @@ impl Worker {
     fn new(path: Arc<Path>, connection: Connection) -> Self {
         Self {
             path,
+            ids: ids_after(&connection),
             connection: Some(connection),
             lasting: Lasting::Power,
             leases: Leases::default(),
             tally: Tally::default(),
-            ids: ContextV7::new(),
         }
     }
 
@@ -365,6 +365,21 @@ impl Worker {
             tracing::debug!(error = ?failure, "the write-ahead log was not moved into the store");
         }
     }
+}
+
+/// Ids go on above those that are there, also where the clock was set back while nobody ran: the newest scan of a key
+/// is found by its id.
+fn ids_after(connection: &Connection) -> ContextV7 {
+    let ids = ContextV7::new();
+    let newest = connection.query_row("SELECT max(id) FROM scans", [], |row| row.get::<_, Option<Uuid>>(0));
+    // An error shows at the first thing that is written; a table without rows has no newest.
+    if let Some((seconds, nanos)) = newest.ok().flatten().and_then(|id| id.get_timestamp()).map(|at| at.to_unix()) {
+        let millis = seconds.saturating_mul(1000) + u64::from(nanos / 1_000_000) + 1;
+        let nanos = u32::try_from(millis % 1000).unwrap_or(0) * 1_000_000;
+        // Made and thrown away: the next one is greater, whatever the clock says.
+        let _ = Uuid::new_v7(uuid::Timestamp::from_unix(&ids, millis / 1000, nanos));
+    }
+    ids
 }
 
 fn execute(connection: &Connection, sql: &str) -> Result<(), Failure> {
