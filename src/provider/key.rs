@@ -1,6 +1,6 @@
 //! The key of one provider: kept in memory, read again when it was refused.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use reqwest::header::HeaderValue;
@@ -16,8 +16,16 @@ const SHORTEST: usize = 8;
 pub(super) struct Key {
     auth: Auth,
     source: SecretSource,
-    /// The header's value as it is sent (marked sensitive, so that `Debug` hides it), and the key itself.
-    cached: Mutex<Option<(HeaderValue, SecretString)>>,
+    cached: Mutex<Option<Cached>>,
+}
+
+/// The key as it is sent.
+#[derive(Debug, Clone)]
+struct Cached {
+    /// Marked sensitive, so that `Debug` hides it.
+    header: HeaderValue,
+    /// How an answer may quote it: as it is, and inside JSON. None if it is too short to be told from a word.
+    quoted: Arc<[SecretString]>,
 }
 
 impl Key {
@@ -28,7 +36,7 @@ impl Key {
     /// The header that carries it; the error is one sentence without the secret.
     pub(super) fn header(&self) -> Result<(reqwest::header::HeaderName, HeaderValue), String> {
         let value = match self.cached() {
-            Some((value, _)) => value,
+            Some(cached) => cached.header,
             None => self.read()?,
         };
         Ok((self.auth.header.clone(), value))
@@ -46,18 +54,16 @@ impl Key {
 
     /// A body without the key: some servers quote what they were asked with, and a body is kept and told to others.
     pub(super) fn hidden_in(&self, body: Bytes) -> Bytes {
-        let Some((_, secret)) = self.cached() else { return body };
-        let secret = secret.expose_secret();
+        let Some(cached) = self.cached() else { return body };
         let Ok(text) = std::str::from_utf8(&body) else { return body };
-        let quoted = serde_json::Value::from(secret).to_string();
-        let forms = [secret, quoted.trim_matches('"')];
-        if secret.len() < SHORTEST || !forms.iter().any(|form| text.contains(form)) {
+        let forms = || cached.quoted.iter().map(ExposeSecret::expose_secret);
+        if !forms().any(|form| text.contains(form)) {
             return body;
         }
-        forms.iter().fold(text.to_owned(), |text, form| text.replace(form, "…")).into()
+        forms().fold(text.to_owned(), |text, form| text.replace(form, "…")).into()
     }
 
-    fn cached(&self) -> Option<(HeaderValue, SecretString)> {
+    fn cached(&self) -> Option<Cached> {
         self.cached.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -70,9 +76,19 @@ impl Key {
         let mut value =
             HeaderValue::try_from(text).map_err(|_| "the key has characters that no header can carry".to_owned())?;
         value.set_sensitive(true);
-        *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = Some((value.clone(), secret));
+        let cached = Cached { header: value.clone(), quoted: forms(secret.expose_secret()) };
+        *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = Some(cached);
         Ok(value)
     }
+}
+
+/// How a key may be quoted.
+fn forms(secret: &str) -> Arc<[SecretString]> {
+    let json = serde_json::Value::from(secret).to_string();
+    let mut forms = vec![secret, json.trim_matches('"')];
+    forms.dedup();
+    forms.retain(|form| form.len() >= SHORTEST);
+    forms.into_iter().map(SecretString::from).collect()
 }
 
 #[cfg(test)]

@@ -255,11 +255,11 @@ impl Worker {
                     }
                 }
             }
-            // First, for they need not wait for the disk.
+            self.work(group);
+            // After the commit: what it wrote is found at once, by a few looks instead of by many.
             for look in looks {
                 look(&mut self);
             }
-            self.work(group);
         }
         self.finish();
         for reply in closing {
