@@ -215,9 +215,14 @@ pub struct Backoff {
 impl Backoff {
     /// The wait after `step` earlier ones, spread by ±20 %: `chance` in 0‥1 chooses where in that range.
     pub fn delay(&self, step: u32, chance: f64) -> Duration {
+        self.spread(step, chance, 0.2)
+    }
+
+    /// The wait after `step` earlier ones, spread by `share` of it either way.
+    pub fn spread(&self, step: u32, chance: f64, share: f64) -> Duration {
         let grown = self.first.as_secs_f64() * self.growth.max(1.0).powi(i32::try_from(step).unwrap_or(i32::MAX));
         let bounded = grown.min(self.max.as_secs_f64());
-        Duration::try_from_secs_f64(bounded * (0.8 + 0.4 * chance.clamp(0.0, 1.0))).unwrap_or(self.max)
+        Duration::try_from_secs_f64(bounded * (1.0 - share + 2.0 * share * chance.clamp(0.0, 1.0))).unwrap_or(self.max)
     }
 }
 

@@ -91,6 +91,12 @@ impl Daemon {
         Ok(text.lines().filter(of_name).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
     }
 
+    /// Transactions of the store so far, and how many of them were flushed to the disk.
+    pub async fn commits(&self) -> Result<(f64, f64), Failed> {
+        let name = "scanbell_store_commits_total";
+        Ok((self.metric(name).await?, self.metric(&format!("{name}{{result=\"flushed\"}}")).await?))
+    }
+
     /// Ends it as a service manager would.
     pub fn stop(mut self) -> Result<(), Failed> {
         Command::new("kill").arg("-TERM").arg(self.process.id().to_string()).status()?;

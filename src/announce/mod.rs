@@ -1,8 +1,9 @@
 //! Announces: takes reports and events that nobody was told of yet, decides who is told what, writes that down.
 //!
 //! Knows nothing of polling or sending; meets the other steps only in the store. One batch is claimed, rendered and
-//! committed together. May stop anywhere: what was claimed and not committed is announced again when its lease
-//! ends, and since its notifications were never kept, nobody hears of it twice.
+//! committed together; where the store goes away in between, the commit is tried again. May stop anywhere: what was
+//! claimed and not committed is announced again when its lease ends, and since its notifications were never kept,
+//! nobody hears of it twice.
 
 mod plan;
 
@@ -10,7 +11,7 @@ mod plan;
 mod tests;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -25,9 +26,8 @@ use crate::telemetry::metrics;
 use crate::time::{Backoff, Clock, Timestamp, Wake, chance};
 
 /// How many are announced in one commit.
-const BATCH: usize = 64;
-/// So many at once mean load: the next ones are gathered for a moment.
-const BUSY: usize = 4;
+const BATCH: usize = 256;
+/// After an announcement, the next ones are gathered for a moment.
 const GATHER: Duration = Duration::from_millis(4);
 /// How long a batch may take before another announcer takes it over.
 const LEASE: Duration = Duration::from_secs(60);
@@ -63,6 +63,8 @@ pub struct Announcer {
     wakes: HashMap<String, Wake>,
     /// How often in a row the store was away: warned of once.
     away: std::sync::atomic::AtomicU32,
+    /// Composed, and not written down because the store went away in between.
+    unkept: Mutex<Vec<Composed>>,
 }
 
 impl Announcer {
@@ -77,7 +79,7 @@ impl Announcer {
         wakes: HashMap<String, Wake>,
     ) -> Self {
         let planner = Arc::new(Planner::new(router, operator, destinations));
-        Self { store, renderer, planner, clock, wakes, away: 0.into() }
+        Self { store, renderer, planner, clock, wakes, away: 0.into(), unkept: Mutex::default() }
     }
 
     /// Announces until `stop`; `wake` says that there may be something.
@@ -85,12 +87,12 @@ impl Announcer {
         while !stop.is_cancelled() {
             let pause = match self.tick().await {
                 Tick::Announced { more: true, .. } => continue,
-                // Under load one commit for several reports, rather than one for each.
-                Tick::Announced { announcements, .. } if announcements >= BUSY => {
+                // What comes meanwhile is announced together, in one commit.
+                Tick::Announced { .. } => {
                     let _ = tokio::time::timeout(GATHER, stop.cancelled()).await;
                     continue;
                 }
-                Tick::Announced { .. } | Tick::Idle => LOOK,
+                Tick::Idle => LOOK,
                 Tick::Unavailable => {
                     let tries = self.away.load(std::sync::atomic::Ordering::Relaxed);
                     let wait = AWAY.delay(tries.saturating_sub(1), chance());
@@ -126,19 +128,36 @@ impl Announcer {
     }
 
     async fn announce_batch(&self) -> Result<Tick, StoreError> {
-        let batch = self.store.claim_unannounced(self.clock.now(), BATCH, LEASE).await?;
-        if batch.is_empty() {
-            return Ok(Tick::Idle);
-        }
-        let more = batch.len() == BATCH;
-        let composed = self.compose(batch).await?;
+        let (composed, more) = match self.unkept() {
+            composed if !composed.is_empty() => (composed, true),
+            _ => {
+                let batch = self.store.claim_unannounced(self.clock.now(), BATCH, LEASE).await?;
+                if batch.is_empty() {
+                    return Ok(Tick::Idle);
+                }
+                let more = batch.len() == BATCH;
+                (self.compose(batch).await?, more)
+            }
+        };
         let told: Vec<Told> = composed.iter().map(Told::of).collect();
-        let records = composed.into_iter().map(|composed| composed.record).collect();
-        let kept = self.store.record_announcements(records).await?;
+        let records = composed.iter().map(|composed| composed.record.clone()).collect();
+        let kept = match self.store.record_announcements(records).await {
+            Ok(kept) => kept,
+            Err(error) => {
+                // The claim counts as long as nobody else has it: rather once more than waiting for its lease to end.
+                *self.unkept.lock().unwrap_or_else(PoisonError::into_inner) = composed;
+                return Err(error);
+            }
+        };
         let told: Vec<Told> = told.into_iter().zip(kept).filter_map(|(told, kept)| kept.then_some(told)).collect();
         let notifications = told.iter().map(|told| told.destinations.len()).sum();
         self.after_commit(&told);
         Ok(Tick::Announced { announcements: told.len(), notifications, more })
+    }
+
+    /// What was composed and could not be written down.
+    fn unkept(&self) -> Vec<Composed> {
+        std::mem::take(&mut self.unkept.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Routing and rendering are work for a processor: not on the threads that wait for the network.

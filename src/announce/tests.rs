@@ -17,6 +17,7 @@ struct Shelf {
     kept: Mutex<Vec<AnnouncementRecord>>,
     away: Mutex<bool>,
     leases_lost: Mutex<bool>,
+    fails_once: Mutex<bool>,
 }
 
 #[async_trait]
@@ -33,6 +34,9 @@ impl Store for Shelf {
         Ok(waiting.drain(..take).collect())
     }
     async fn record_announcements(&self, records: Vec<AnnouncementRecord>) -> Result<Vec<bool>> {
+        if *self.away.lock().unwrap() || std::mem::take(&mut *self.fails_once.lock().unwrap()) {
+            return Err(StoreError::Unavailable("away".into()));
+        }
         let lost = *self.leases_lost.lock().unwrap();
         let answers = vec![!lost; records.len()];
         self.kept.lock().unwrap().extend(records);
@@ -218,16 +222,16 @@ async fn only_those_who_have_something_to_deliver_are_woken() {
 #[tokio::test]
 async fn a_full_batch_says_that_there_may_be_more_and_ids_are_unique() {
     let shelf = Arc::new(Shelf::default());
-    for number in 0..100 {
+    for number in 0..300 {
         let subject = Subject::Report { report: report(None), asks: vec![ask(None, None)] };
         shelf.waiting.lock().unwrap().push(Announcement { id: Uuid::from_u128(number), claim: Claim(1), subject });
     }
     let announcer = announcer(&shelf, HashMap::new());
-    assert_eq!(announcer.tick().await, Tick::Announced { announcements: 64, notifications: 64, more: true });
-    assert_eq!(announcer.tick().await, Tick::Announced { announcements: 36, notifications: 36, more: false });
+    assert_eq!(announcer.tick().await, Tick::Announced { announcements: 256, notifications: 256, more: true });
+    assert_eq!(announcer.tick().await, Tick::Announced { announcements: 44, notifications: 44, more: false });
     let kept = shelf.kept.lock().unwrap();
     let ids: BTreeSet<Uuid> = kept.iter().flat_map(|record| &record.notifications).map(|one| one.id).collect();
-    assert_eq!(ids.len(), 100);
+    assert_eq!(ids.len(), 300);
 }
 
 #[tokio::test]
@@ -242,6 +246,19 @@ async fn a_lost_lease_and_an_absent_store_count_as_nothing_announced() {
     assert_eq!(announcer.tick().await, Tick::Unavailable);
     *shelf.away.lock().unwrap() = false;
     assert_eq!(announcer.tick().await, Tick::Idle);
+}
+
+#[tokio::test]
+async fn a_store_that_goes_away_between_claim_and_commit_delays_nobody_until_the_lease_ends() {
+    let shelf = Arc::new(Shelf::default());
+    let subject = Subject::Report { report: report(None), asks: vec![ask(None, None)] };
+    shelf.waiting.lock().unwrap().push(Announcement { id: Uuid::nil(), claim: Claim(1), subject });
+    *shelf.fails_once.lock().unwrap() = true;
+    let announcer = announcer(&shelf, HashMap::new());
+    assert_eq!(announcer.tick().await, Tick::Unavailable);
+    assert!(shelf.kept.lock().unwrap().is_empty());
+    assert!(matches!(announcer.tick().await, Tick::Announced { announcements: 1, .. }));
+    assert_eq!(shelf.kept.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]

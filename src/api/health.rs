@@ -1,5 +1,7 @@
 //! Alive, ready, metrics.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -8,6 +10,9 @@ use serde_json::json;
 
 use super::{Api, Shared};
 use crate::intake::amqp::Health;
+
+/// Longer than any disk that is merely busy, shorter than whoever asks is willing to wait.
+const STORE_WITHIN: Duration = Duration::from_secs(3);
 
 /// One reason why scanbell is not ready.
 #[derive(Debug, Clone, Serialize)]
@@ -35,9 +40,11 @@ pub async fn ready(State(api): Shared) -> Response {
 
 async fn reasons(api: &Api) -> Vec<NotReady> {
     let mut reasons = Vec::new();
-    if let Err(error) = api.store.ping().await {
-        reasons.push(NotReady { what: "store", name: None, reason: error.to_string() });
-    }
+    let trouble = match tokio::time::timeout(STORE_WITHIN, api.store.ping()).await {
+        Ok(answer) => answer.err().map(|error| error.to_string()),
+        Err(_) => Some(format!("the store has not answered for {} s; is its disk slow?", STORE_WITHIN.as_secs())),
+    };
+    reasons.extend(trouble.map(|reason| NotReady { what: "store", name: None, reason }));
     if let Some(condition) = api.broker.as_ref().map(Health::now).filter(|condition| !condition.ready()) {
         let reason = condition.reason.unwrap_or_else(|| "not connected".to_owned());
         reasons.push(NotReady { what: "broker", name: None, reason });

@@ -17,6 +17,9 @@ use tokio_util::task::TaskTracker;
 const HEAD_WITHIN: Duration = Duration::from_secs(15);
 /// After an error that accepting runs into again at once (no file descriptors left).
 const PAUSE: Duration = Duration::from_millis(500);
+/// The way out of it.
+const LIMIT: &str = "; raise the limit of open files (`ulimit -n`, LimitNOFILE), or lower the concurrency of providers \
+                     and destinations";
 
 /// Serves until `stop`, then answers what is being asked, and returns.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
@@ -47,11 +50,19 @@ async fn accept(listener: &TcpListener) -> TcpStream {
             Ok((stream, _)) => return stream,
             Err(error) if is_the_clients(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "cannot take a connection; trying again");
+                let way_out = if is_the_limit(&error) { LIMIT } else { "" };
+                tracing::warn!(%error, "cannot take a connection; trying again{way_out}");
                 tokio::time::sleep(PAUSE).await;
             }
         }
     }
+}
+
+/// No file descriptors left, in the process or on the machine.
+fn is_the_limit(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
 fn is_the_clients(error: &io::Error) -> bool {

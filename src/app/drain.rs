@@ -15,18 +15,42 @@ pub struct Stop {
     pub tasks: TaskTracker,
 }
 
+/// How it came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything in hand was finished or handed back.
+    Graceful,
+    /// `shutdown.grace` was over before.
+    OutOfTime,
+    /// Somebody did not want to wait: a second signal.
+    AtOnce,
+}
+
 impl Stop {
-    /// Cancels, and waits for every task until `grace` has passed or `at_once` ends. True if all of them ended.
-    pub async fn drain(&self, grace: Duration, at_once: impl Future<Output = ()>) -> bool {
+    /// Cancels, and waits for every task until `grace` has passed or `at_once` ends.
+    pub async fn drain(&self, grace: Duration, at_once: impl Future<Output = ()>) -> Ending {
         self.token.cancel();
         self.tasks.close();
         tokio::select! {
-            () = self.tasks.wait() => true,
-            () = tokio::time::sleep(grace) => false,
-            () = at_once => false,
+            () = self.tasks.wait() => Ending::Graceful,
+            () = tokio::time::sleep(grace) => Ending::OutOfTime,
+            () = at_once => Ending::AtOnce,
         }
     }
 }
+
+/// Waits for `closing`, but not for long, and not if `at_once` ends: a disk that hangs must not keep the process.
+/// Nothing depends on it: what is not closed is read from the store's log at the next start.
+pub(super) async fn close(closing: impl Future<Output = ()>, at_once: impl Future<Output = ()>) {
+    tokio::select! {
+        () = closing => {}
+        () = tokio::time::sleep(CLOSE_WITHIN) => tracing::warn!("the store does not close; leaving it as it is"),
+        () = at_once => {}
+    }
+}
+
+/// Beyond the grace; with the default of 25 s still inside the 30 s that orchestrators usually allow.
+const CLOSE_WITHIN: Duration = Duration::from_secs(3);
 
 /// SIGTERM and SIGINT.
 pub struct Signals {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use drain::{Signals, Stop};
+pub use drain::{Ending, Signals, Stop};
 pub use run::{Daemon, RunError, run};
 
 use crate::config::Config;

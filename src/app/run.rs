@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 
 use super::housekeeping::{self, Names};
-use super::{Plan, Signals, Stop};
+use super::{Ending, Plan, Signals, Stop, drain};
 use crate::announce::Announcer;
 use crate::api::{self, Api, DestinationEntry, ProviderEntry};
 use crate::deliver::Deliverer;
@@ -47,17 +48,21 @@ pub async fn run(plan: Plan) -> Result<(), RunError> {
     let daemon = Daemon::start(plan).await?;
     let signal = signals.next().await;
     tracing::info!(signal, "stopping: taking nothing more, finishing what is in hand");
-    let graceful = daemon
+    let ending = daemon
         .stop(async {
             let _ = signals.next().await;
         })
         .await;
-    if graceful {
-        tracing::info!("stopped gracefully");
-    } else {
-        tracing::warn!(
-            "stopped before everything in hand was finished; nothing is lost, the rest goes on at the next start"
-        );
+    match ending {
+        Ending::Graceful => tracing::info!("stopped gracefully"),
+        Ending::OutOfTime => tracing::warn!(
+            "stopped before everything in hand was finished: shutdown.grace was over; nothing is lost, the rest goes \
+             on at the next start"
+        ),
+        Ending::AtOnce => tracing::warn!(
+            "stopped before everything in hand was finished: a second signal came; nothing is lost, the rest goes on \
+             at the next start"
+        ),
     }
     Ok(())
 }
@@ -86,11 +91,14 @@ impl Daemon {
         Ok(Self { address, store, stop, grace })
     }
 
-    /// Stops; true if everything in hand was finished or handed back in time. `at_once` cuts the waiting short.
-    pub async fn stop(self, at_once: impl Future<Output = ()>) -> bool {
-        let graceful = self.stop.drain(self.grace, at_once).await;
-        self.store.close().await;
-        graceful
+    /// Stops; says whether everything in hand was finished or handed back in time. `at_once` cuts the waiting short.
+    pub async fn stop(self, at_once: impl Future<Output = ()>) -> Ending {
+        let mut at_once = std::pin::pin!(at_once.fuse());
+        let ending = self.stop.drain(self.grace, at_once.as_mut()).await;
+        if ending != Ending::AtOnce {
+            drain::close(self.store.close(), at_once).await;
+        }
+        ending
     }
 }
 

@@ -17,7 +17,7 @@ use super::daemon::Daemon as Client;
 use super::failure::{Done, Failure};
 use super::print::{self, field};
 use super::report;
-use crate::app::{Daemon, Plan};
+use crate::app::{Daemon, Ending, Plan};
 use crate::config::{self, Config, LoadOptions};
 use crate::domain::request;
 use crate::intake::amqp;
@@ -46,7 +46,7 @@ pub async fn run(args: &DemoArgs) -> Done {
 
     let stage = Stage { client, scenes: cast(), quiet: args.output == DemoOutput::Json };
     let played = stage.play(&config).await;
-    let graceful = daemon.stop(std::future::pending()).await;
+    let graceful = daemon.stop(std::future::pending()).await == Ending::Graceful;
     let told = played?;
     let problems = stage.judge(&told, &world, graceful);
     world.stop().await;

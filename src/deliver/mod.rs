@@ -17,13 +17,14 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::join_all;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::destination::{Destination, Sent};
 use crate::domain::delivery::{Next, Reason, Verdict, next};
 use crate::domain::notification::{Notification, OperatorEvent};
-use crate::store::{Attempt, AttemptRecord, DeliveryClaim, Release, SharedStore};
+use crate::store::{Attempt, AttemptRecord, DeliveryClaim, Release, SharedStore, StoreError};
 use crate::telemetry::metrics;
 use crate::time::{Clock, Timestamp, Wake, after, chance, until};
 use breaker::Change;
@@ -70,6 +71,13 @@ pub struct Tick {
     pub wait: Duration,
 }
 
+/// A delivery that was sent, or had been under an earlier lease.
+struct Carried {
+    record: AttemptRecord,
+    /// `None` if it was sent earlier.
+    verdict: Option<Verdict>,
+}
+
 /// A claimed delivery that waits for a slot.
 struct Held {
     claim: DeliveryClaim,
@@ -100,8 +108,10 @@ impl Deliverer {
     pub async fn tick(&self) -> Tick {
         let mut held = VecDeque::new();
         let Refill { wait, .. } = self.refill(&mut held, 0, 1, true).await;
-        let verdicts = join_all(held.into_iter().map(|held| self.carry_out(held))).await;
-        Tick { verdicts: verdicts.into_iter().flatten().collect(), wait }
+        let carried = join_all(held.into_iter().map(|held| self.carry_out(held))).await;
+        let verdicts = carried.iter().flatten().filter_map(|carried| carried.verdict).collect();
+        self.write_down(carried.into_iter().flatten().map(|carried| carried.record).collect()).await;
+        Tick { verdicts, wait }
     }
 
     /// Delivers until `stop`; then finishes what is being sent, hands back what is not, and returns.
@@ -109,6 +119,10 @@ impl Deliverer {
     /// How long that may take is the caller's to bound: dropping this future leaves leases that end by themselves.
     pub async fn run(self, wake: Wake, stop: CancellationToken) {
         let this = Arc::new(self);
+        let slots = this.destination.concurrency();
+        // A slot is free when its message is sent. What waits to be written down is bounded: it is what a crash doubles.
+        let (written_next, records) = mpsc::channel(slots);
+        let writing = JoinSet::from_iter([Arc::clone(&this).keep_records(records, slots)]);
         let mut sends = JoinSet::new();
         let mut held = VecDeque::new();
         let (mut look_at, mut more) = (this.clock.now(), false);
@@ -120,11 +134,15 @@ impl Deliverer {
             look_at = if look { next_look } else { look_at.min(next_look) };
             more = refill.more.unwrap_or(more);
             let wait = until(now, look_at);
-            while sends.len() < this.destination.concurrency()
+            while sends.len() < slots
                 && let Some(next) = held.pop_front()
             {
-                let this = Arc::clone(&this);
-                sends.spawn(async move { this.carry_out(next).await });
+                let (this, written_next) = (Arc::clone(&this), written_next.clone());
+                sends.spawn(async move {
+                    if let Some(carried) = this.carry_out(next).await {
+                        let _ = written_next.send(carried.record).await; // its receiver outlives the sends
+                    }
+                });
             }
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -135,6 +153,16 @@ impl Deliverer {
         }
         this.hand_back(&mut held, this.clock.now()).await;
         while sends.join_next().await.is_some() {}
+        drop(written_next);
+        writing.join_all().await;
+    }
+
+    /// Writes down what was sent, many attempts in one call, until nobody sends any more.
+    async fn keep_records(self: Arc<Self>, mut records: mpsc::Receiver<AttemptRecord>, at_most: usize) {
+        let mut batch = Vec::with_capacity(at_most);
+        while records.recv_many(&mut batch, at_most).await > 0 {
+            self.write_down(std::mem::take(&mut batch)).await;
+        }
     }
 
     /// Claims what the destination may be sent and has slots for, `ahead` times over where nothing limits it; only
@@ -207,12 +235,11 @@ impl Deliverer {
         }
     }
 
-    /// Sends one delivery once and writes it down; `None` if it was not sent.
-    async fn carry_out(&self, held: Held) -> Option<Verdict> {
+    /// Sends one delivery once; what follows is to be written down. `None` if it was not sent.
+    async fn carry_out(&self, held: Held) -> Option<Carried> {
         let Held { claim, since } = held;
         if let Some(record) = self.unrecorded.adopt(claim.notification.id, claim.claim) {
-            self.write_down(record).await;
-            return None;
+            return Some(Carried { record, verdict: None });
         }
         if after(since, LONGEST_HOLD) < self.clock.now() {
             // It waited too long for a slot: its lease might end while it is being sent.
@@ -226,9 +253,8 @@ impl Deliverer {
         let next = next(&self.destination.policy(), claim.progress, verdict, now, chance());
         let change = self.health.learn(verdict, &next, now, chance());
         self.say(&claim, &sent, &next, now, took);
-        self.write_down(record(&claim, sent, next, now, took)).await;
         self.tell(change, verdict, now).await;
-        Some(verdict)
+        Some(Carried { record: record(&claim, sent, next, now, took), verdict: Some(verdict) })
     }
 
     /// A destination neither panics nor hangs; if one does after all, that is an attempt like any other.
@@ -269,29 +295,42 @@ impl Deliverer {
         }
     }
 
-    /// Writes an attempt down, as often as it takes: what was sent and is not written would be sent again.
-    async fn write_down(&self, record: AttemptRecord) {
-        let (delivery, claim) = (record.delivery, record.claim);
-        loop {
-            match self.store.record_attempts(vec![record.clone()]).await {
-                Ok(written) => {
-                    if written.first() != Some(&true) {
-                        tracing::warn!(delivery.id = %delivery, destination.name = self.destination.name(),
-                            "an attempt was not written down: its lease had been taken over");
+    /// Writes attempts down, as often as it takes: what was sent and is not written would be sent again.
+    async fn write_down(&self, mut records: Vec<AttemptRecord>) {
+        let mut together = true;
+        while !records.is_empty() {
+            let mut left = Vec::new();
+            // After a failure one by one: an attempt that cannot be written must not hold up the others.
+            let size = if std::mem::replace(&mut together, false) { records.len() } else { 1 };
+            for batch in records.chunks(size) {
+                if let Err(error) = self.write_batch(batch).await {
+                    tracing::warn!(destination.name = self.destination.name(), attempts = batch.len(), %error,
+                        "attempts could not be written down, trying again");
+                    for record in batch {
+                        self.unrecorded.keep(record);
                     }
-                    return self.unrecorded.done(delivery, claim);
-                }
-                Err(error) => {
-                    tracing::warn!(delivery.id = %delivery, destination.name = self.destination.name(), %error,
-                        "an attempt could not be written down, trying again");
-                    self.unrecorded.keep(&record);
-                    tokio::time::sleep(STORE_PAUSE).await;
-                    if !self.unrecorded.is_open(delivery, claim) {
-                        return; // adopted under a newer lease
+                    left.extend_from_slice(batch);
+                    if size == 1 {
+                        tokio::time::sleep(STORE_PAUSE).await;
                     }
                 }
             }
+            // Without those that were adopted under a newer lease.
+            left.retain(|record| self.unrecorded.is_open(record.delivery, record.claim));
+            records = left;
         }
+    }
+
+    async fn write_batch(&self, records: &[AttemptRecord]) -> Result<(), StoreError> {
+        let written = self.store.record_attempts(records.to_vec()).await?;
+        for (record, written) in records.iter().zip(written) {
+            if !written {
+                tracing::warn!(delivery.id = %record.delivery, destination.name = self.destination.name(),
+                    "an attempt was not written down: its lease had been taken over");
+            }
+            self.unrecorded.done(record.delivery, record.claim);
+        }
+        Ok(())
     }
 
     /// Tells the operator when the destination begins to fail and when it is well again.

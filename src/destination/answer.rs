@@ -2,6 +2,9 @@
 
 use std::sync::LazyLock;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use regex::{NoExpand, Regex, RegexBuilder};
 use unicode_segmentation::UnicodeSegmentation;
 use url::Url;
@@ -26,22 +29,34 @@ impl Redactor {
         Self::default()
     }
 
-    /// Shows `secret` as `…` from now on. Two or three letters hide nothing and would tear words apart.
+    /// Shows `secret` as `…` from now on, also as base64 and percent-encoded. Two or three letters hide nothing and
+    /// would tear words apart.
     pub(super) fn hide(&mut self, secret: &str) {
         if secret.len() > 3 {
-            self.secrets.push(secret.to_owned());
+            let encoded = utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string();
+            let escaped = secret.escape_default().to_string();
+            let base64 = STANDARD_NO_PAD.encode(secret);
+            self.secrets.extend([secret.to_owned(), encoded, escaped, STANDARD.encode(secret), base64]);
             self.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+            self.secrets.dedup();
         }
     }
 
-    /// Hides a URL and all its parts that can be credentials: servers like to quote the path.
+    /// Hides a URL and all its parts that can be credentials: servers like to quote path and headers.
     pub(super) fn hide_url(&mut self, url: &Url) {
         let mut pieces = vec![url.as_str().to_owned(), url.path().to_owned()];
         pieces.extend(url.query().map(str::to_owned));
         pieces.extend(url.query_pairs().map(|(_, value)| value.into_owned()));
-        pieces.extend(url.password().map(str::to_owned));
         pieces.extend(url.path_segments().into_iter().flatten().map(str::to_owned));
+        pieces.extend(url.path_segments().into_iter().flatten().map(decoded));
         pieces.iter().filter(|piece| piece.len() >= SHORTEST_PIECE).for_each(|piece| self.hide(piece));
+        if let Some(password) = url.password().map(decoded) {
+            self.hide(&password);
+            self.hide(&format!("{}:{password}", decoded(url.username()))); // as HTTP sends it: base64
+        } else if !url.username().is_empty() {
+            self.hide(&format!("{}:", decoded(url.username()))); // a token with no password
+            self.hide(&decoded(url.username()));
+        }
     }
 
     /// Shows a person's address, in any case, as `shown` from now on, and also what is before its `@`.
@@ -70,6 +85,11 @@ impl Redactor {
         }
         shorten(&text)
     }
+}
+
+/// A part of a URL as it was meant.
+fn decoded(part: &str) -> String {
+    percent_decode_str(part).decode_utf8_lossy().into_owned()
 }
 
 /// One line of at most [`KEPT`] graphemes, marked where it was cut.
@@ -112,6 +132,18 @@ mod tests {
                      <JANE.DOE@EXAMPLE.COM> is really <jd@internal.example> \x1b[31m, jane.doe";
         let kept = redactor.clean(said).unwrap();
         assert_eq!(kept, "Cannot POST …  key … … …;<<recipient 1>> is really <<address>>  [31m, <recipient 1>");
+    }
+
+    #[test]
+    fn a_secret_does_not_stay_in_an_answer_in_other_clothes_either() {
+        let mut redactor = Redactor::new();
+        redactor.hide_url(&"https://anna:p%40ss%2Fw@example.com/in/a%20key%2Bvalue".parse().unwrap());
+        redactor.hide("t\"k\\n:+");
+        let said = "Basic YW5uYTpwQHNzL3c= p%40ss%2Fw p@ss/w cEBzcy93 a key+value a%20key%2Bvalue t\"k\\n:+ t\\\"k\\\\n:+ dCJrXG46Kw";
+        assert_eq!(redactor.clean(said.as_bytes()).unwrap(), "Basic … … … … … … … … …");
+        let mut token = Redactor::new();
+        token.hide_url(&"https://t0kenvalue@example.com/".parse().unwrap());
+        assert_eq!(token.clean(b"t0kenvalue dDBrZW52YWx1ZTo=").unwrap(), "… …");
     }
 
     #[test]

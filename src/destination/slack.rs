@@ -207,6 +207,10 @@ fn bot(place: &str, settings: &Settings, token: SecretSource, now: &SecretString
     bearer(now).map_err(|error| Problem::new(place, error))?;
     let api = parse_url(settings.api_url.as_deref().unwrap_or(API));
     let api = api.map_err(|error| Problem::new(place, format!("`api_url`: {error}")))?;
+    if !api.username().is_empty() || api.password().is_some() {
+        let fact = "`api_url` must not contain a user or password";
+        return Err(Problem::new(place, fact).hint("the token belongs into `bot_token_file`"));
+    }
     Ok(Way::Bot { token, api })
 }
 

@@ -60,11 +60,11 @@ impl HttpStub {
                 connections.spawn(async move {
                     match tls {
                         None => converse(socket, &all, &*answers).await,
-                        Some(tls) => {
-                            if let Ok(socket) = tls.accept(socket).await {
-                                converse(socket, &all, &*answers).await;
-                            }
-                        }
+                        Some(tls) => match tls.accept(socket).into_fallible().await {
+                            Ok(socket) => converse(socket, &all, &*answers).await,
+                            // Hanging up on what is still coming would take back what was said about it.
+                            Err((_, mut socket)) => drop(tokio::io::copy(&mut socket, &mut tokio::io::sink()).await),
+                        },
                     }
                 });
             }

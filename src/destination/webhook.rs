@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -71,8 +72,26 @@ pub struct Webhook {
     pub(super) common: Common,
     clients: Clients,
     url: SecretSource,
+    /// Where to, if no file can change it: working it out for every message is dear.
+    fixed: Option<Target>,
     signing: Option<SecretSource>,
     headers: HeaderMap,
+}
+
+/// Where to post, and what must not be kept of the answer.
+#[derive(Debug, Clone)]
+struct Target {
+    url: Url,
+    redactor: Arc<Redactor>,
+}
+
+impl Target {
+    fn new(url: Url, headers: &HeaderMap) -> Self {
+        let mut redactor = Redactor::new();
+        redactor.hide_url(&url);
+        headers.values().filter_map(|value| value.to_str().ok()).for_each(|value| redactor.hide(value));
+        Self { url, redactor: Arc::new(redactor) }
+    }
 }
 
 /// A URL in a file may become one that names loopback itself, which is then allowed.
@@ -95,21 +114,19 @@ impl Webhook {
                 if problems.is_empty() =>
             {
                 common.warnings = warnings(place, &url, signing.as_ref());
-                Ok(Self { common, clients, url: source, signing: signing.map(|(source, _)| source), headers })
+                let fixed = matches!(source, SecretSource::Value(_)).then(|| Target::new(url, &headers));
+                Ok(Self { common, clients, url: source, fixed, signing: signing.map(|(source, _)| source), headers })
             }
             _ => Err(problems),
         }
     }
 
     pub(super) async fn send(&self, notification: &Notification, now: Timestamp) -> Sent {
-        let mut redactor = Redactor::new();
         let unreadable = |sentence| Sent::ours(Verdict::retry(Reason::Secret), sentence);
-        let url = match self.current_url() {
-            Ok(url) => url,
+        let Target { url, redactor } = match self.target() {
+            Ok(target) => target,
             Err(sentence) => return unreadable(sentence),
         };
-        redactor.hide_url(&url);
-        self.headers.values().filter_map(|value| value.to_str().ok()).for_each(|value| redactor.hide(value));
         let client = self.clients.of(&url);
         let Some(mut request) = post(url, &notification.content, MAX_BODY) else { return wrong_form() };
         request.headers.extend(self.headers.clone());
@@ -140,13 +157,17 @@ impl Webhook {
         Ok(stamp)
     }
 
-    fn current_url(&self) -> Result<Url, String> {
+    fn target(&self) -> Result<Target, String> {
+        if let Some(target) = &self.fixed {
+            return Ok(target.clone());
+        }
         let text = self.url.read().map_err(|error| error.to_string())?;
-        parse_url(text.expose_secret()).map_err(|error| format!("`url`: {error}"))
+        let url = parse_url(text.expose_secret()).map_err(|error| format!("`url`: {error}"))?;
+        Ok(Target::new(url, &self.headers))
     }
 
     pub(super) async fn probe(&self) -> Result<String, String> {
-        let url = self.current_url()?;
+        let Target { url, .. } = self.target()?;
         self.clients.of(&url).probe(&url).await.map_err(|error| error.detail)?;
         Ok("connected; nothing was sent".to_owned())
     }

@@ -155,7 +155,7 @@ pub fn next(pace: &Pace, before: Tracking, seen: &Observation, now: Timestamp, c
         return Next::Finish(Outcome::TimedOut);
     }
     let paced = || {
-        let at = after(now, pace.backoff.delay(before.polls, chance));
+        let at = after(now, wait(&pace.backoff, before.polls, chance));
         let grace_ends = not_found_since.map(|since| after(since, pace.not_found_grace).max(after(now, MIN_WAIT)));
         grace_ends.map_or(at, |end| at.min(end))
     };
@@ -163,6 +163,12 @@ pub fn next(pace: &Pace, before: Tracking, seen: &Observation, now: Timestamp, c
     let asked = retry_after.filter(|asked| !asked.is_zero());
     let at = asked.map_or_else(paced, |asked| after(now, asked.max(MIN_WAIT))).min(before.deadline_at);
     Next::Poll { at, tracking: Tracking { polls, not_found_since, ..before } }
+}
+
+/// The wait after `polls` earlier ones. The first one is spread by half of it either way: scans that came together
+/// must not be polled together for the rest of their lives, which ±20 % alone takes many polls to achieve.
+fn wait(backoff: &Backoff, polls: u32, chance: f64) -> Duration {
+    backoff.spread(polls, chance, if polls == 0 { 0.5 } else { 0.2 })
 }
 
 /// No wait is shorter than this, whoever asks: it must not become a busy loop.
@@ -185,6 +191,15 @@ mod tests {
 
     fn running(retry_after: Option<u64>) -> Observation {
         Observation::Running { retry_after: retry_after.map(Duration::from_secs) }
+    }
+
+    #[test]
+    fn scans_that_came_together_are_polled_apart() {
+        let second_poll = |chance| match next(&PACE, tracking(), &running(None), from_millis(0), chance) {
+            Next::Poll { at, .. } => at,
+            Next::Finish(_) => panic!(),
+        };
+        assert_eq!((second_poll(0.0), second_poll(1.0)), (from_millis(1000), from_millis(3000)));
     }
 
     #[test]

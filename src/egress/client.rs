@@ -6,14 +6,15 @@ use bytes::{Bytes, BytesMut};
 use reqwest::redirect;
 use rustls::ClientConfig;
 
-use super::guard::GuardedResolver;
-use super::{Answer, ClientOptions, Failure, Guard, Head, Request, SendError, TlsSetup, tls_config};
+use super::guard::{GuardedResolver, Names};
+use super::{Answer, ClientOptions, Failure, Head, Request, SendError, TlsSetup, tls_config};
 use crate::problem::{Problem, Problems};
 
 /// How we introduce ourselves.
 const USER_AGENT: &str = concat!("scanbell/", env!("CARGO_PKG_VERSION"));
-/// Idle connections are closed before most servers and balancers close them on us (60 s and up).
-const POOL_IDLE: Duration = Duration::from_secs(50);
+/// Idle connections are closed before most servers and balancers close them on us (60 s and up), and soon after a
+/// burst: each is a file descriptor that others may need.
+const POOL_IDLE: Duration = Duration::from_secs(20);
 /// Finds connections that a firewall forgot.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
@@ -21,15 +22,21 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone)]
 pub struct Client {
     inner: reqwest::Client,
-    pub(super) guard: Option<Guard>,
+    pub(super) resolver: GuardedResolver,
     pub(super) tls: TlsSetup,
     pub(super) connect_timeout: Duration,
 }
 
 impl Client {
     /// Builds it; unreadable PEM files are problems at `place`.
-    #[expect(clippy::disallowed_methods, reason = "this is the room that owns outgoing HTTP")]
     pub fn build(place: &str, options: &ClientOptions) -> Result<Self, Problems> {
+        Self::with_names(place, options, Names::System)
+    }
+
+    /// The same, told by whom names are known.
+    #[expect(clippy::disallowed_methods, reason = "this is the room that owns outgoing HTTP")]
+    pub(super) fn with_names(place: &str, options: &ClientOptions, names: Names) -> Result<Self, Problems> {
+        let resolver = GuardedResolver { guard: options.guard.clone(), names };
         let setup = tls_config(place, &options.tls)?;
         let mut tls = ClientConfig::clone(&setup.config);
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -44,10 +51,10 @@ impl Client {
             .timeout(options.total_timeout)
             .pool_idle_timeout(POOL_IDLE)
             .tcp_keepalive(KEEPALIVE)
-            .dns_resolver(GuardedResolver { guard: options.guard.clone() })
+            .dns_resolver(resolver.clone())
             .build()
             .map_err(|error| Problem::new(place, format!("no HTTP client can be made: {}", error.without_url())))?;
-        Ok(Self { inner, guard: options.guard.clone(), tls: setup, connect_timeout: options.connect_timeout })
+        Ok(Self { inner, resolver, tls: setup, connect_timeout: options.connect_timeout })
     }
 
     /// Sends one request and reads its answer.
@@ -67,7 +74,7 @@ impl Client {
 
     /// What can be refused before anything is sent.
     pub(super) fn check(&self, url: &url::Url) -> Result<(), SendError> {
-        if let Some(guard) = &self.guard {
+        if let Some(guard) = &self.resolver.guard {
             guard
                 .check_host(url.host().as_ref())
                 .map_err(|blocked| SendError::new(Failure::BlockedAddress, blocked.to_string()))?;

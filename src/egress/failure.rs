@@ -5,6 +5,7 @@ use std::error::Error;
 use reqwest::header::HeaderMap;
 
 use super::guard::Blocked;
+use super::handshake::{causes, find, tls_trouble};
 
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,10 +58,11 @@ impl SendError {
         if let Some(blocked) = find::<Blocked>(&causes) {
             return Self::new(Failure::BlockedAddress, blocked.to_string());
         }
+        if let Some(trouble) = tls_trouble(&error) {
+            return Self::new(Failure::Tls, trouble);
+        }
         let deepest = causes.last().map(ToString::to_string).unwrap_or_default();
-        let (failure, what) = if find::<rustls::Error>(&causes).is_some() {
-            (Failure::Tls, "TLS failed")
-        } else if error.is_connect() {
+        let (failure, what) = if error.is_connect() {
             (Failure::Connect, "no connection")
         } else if error.is_timeout() {
             (Failure::Timeout, "no whole answer in time")
@@ -82,20 +84,4 @@ fn is_nonsense(error: &reqwest::Error, causes: &[&(dyn Error + 'static)]) -> boo
     }
     let early = |error: &std::io::Error| error.kind() == std::io::ErrorKind::UnexpectedEof;
     error.is_decode() && !find::<std::io::Error>(causes).is_some_and(early)
-}
-
-fn find<'a, E: Error + 'static>(causes: &[&'a (dyn Error + 'static)]) -> Option<&'a E> {
-    causes.iter().find_map(|cause| cause.downcast_ref())
-}
-
-/// The error and all that is behind it. An I/O error hides what it wraps from `source`, so look inside.
-fn causes(error: &reqwest::Error) -> Vec<&(dyn Error + 'static)> {
-    let mut causes: Vec<&(dyn Error + 'static)> = vec![error];
-    let mut next = error.source();
-    while let Some(cause) = next {
-        causes.push(cause);
-        let inside = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        next = inside.map_or_else(|| cause.source(), |inside| Some(inside as &(dyn Error + 'static)));
-    }
-    causes
 }

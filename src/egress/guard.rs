@@ -124,40 +124,71 @@ fn special_v6(address: Ipv6Addr) -> Option<&'static str> {
         [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => "documentation",
         [0x64, 0xff9b, 1, ..] => "local translation",
         [0x2001, 0, ..] => "Teredo",
-        [0x100, 0, 0, 0, ..] | [0x5f00 | 0, ..] | [0x2001, 0x1..=0x1ff, ..] => "reserved",
-        _ => return None,
+        [0x2001, 0x1..=0x1ff, ..] => "reserved",
+        [0x2000..=0x3fff, ..] => return None,
+        _ => "reserved", // only 2000::/3 is given out for the internet
     })
 }
 
-/// Resolves names by the system and keeps only what the guard allows.
+/// Resolves names and keeps only what the guard allows.
+///
+/// It is asked for each new connection, and the connection goes to what it answered: a name that answers with a
+/// public address first and a private one later is refused when it does.
 #[derive(Debug, Clone)]
 pub(super) struct GuardedResolver {
     pub(super) guard: Option<Guard>,
+    pub(super) names: Names,
+}
+
+/// Who knows the addresses of names.
+#[derive(Debug, Clone)]
+pub(super) enum Names {
+    /// The operating system.
+    System,
+    /// A test: one answer for each question, the last for ever.
+    #[cfg(test)]
+    Told(std::sync::Arc<std::sync::Mutex<Vec<Vec<IpAddr>>>>),
+}
+
+impl Names {
+    async fn of(&self, host: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {
+        match self {
+            Self::System => Ok(tokio::net::lookup_host((host, port)).await?.collect()),
+            #[cfg(test)]
+            Self::Told(answers) => {
+                let mut answers = answers.lock().unwrap();
+                let answer = if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() };
+                Ok(answer.into_iter().map(|address| SocketAddr::new(address, port)).collect())
+            }
+        }
+    }
 }
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let guard = self.guard.clone();
+        let this = self.clone();
         Box::pin(async move {
-            let allowed = lookup(guard.as_ref(), name.as_str(), 0).await?;
+            let allowed = this.lookup(name.as_str(), 0).await?;
             Ok(Box::new(allowed.into_iter()) as Addrs)
         })
     }
 }
 
-/// The addresses of a name that may be called; the refusal where there are only others.
-pub(super) async fn lookup(guard: Option<&Guard>, host: &str, port: u16) -> Result<Vec<SocketAddr>, BoxError> {
-    let mut refused = None;
-    let mut allowed = Vec::new();
-    for address in tokio::net::lookup_host((host, port)).await? {
-        match guard.map_or(Ok(()), |guard| guard.check(address.ip())) {
-            Ok(()) => allowed.push(address),
-            Err(blocked) => refused = Some(blocked),
+impl GuardedResolver {
+    /// The addresses of a name that may be called; the refusal where there are only others.
+    pub(super) async fn lookup(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, BoxError> {
+        let mut refused = None;
+        let mut allowed = Vec::new();
+        for address in self.names.of(host, port).await? {
+            match self.guard.as_ref().map_or(Ok(()), |guard| guard.check(address.ip())) {
+                Ok(()) => allowed.push(address),
+                Err(blocked) => refused = Some(blocked),
+            }
         }
-    }
-    match refused {
-        Some(blocked) if allowed.is_empty() => Err(blocked.into()),
-        _ => Ok(allowed),
+        match refused {
+            Some(blocked) if allowed.is_empty() => Err(blocked.into()),
+            _ => Ok(allowed),
+        }
     }
 }
 

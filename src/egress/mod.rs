@@ -6,6 +6,7 @@
 mod client;
 mod failure;
 mod guard;
+mod handshake;
 mod probe;
 mod retry_after;
 mod tls;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use client::Client;
 pub use failure::{Failure, Head, SendError};
 pub use guard::Guard;
+pub use handshake::tls_trouble;
 pub use retry_after::{parse_retry_after, retry_after};
 pub use tls::{TlsSetup, install_tls, tls_config};
 

@@ -15,6 +15,7 @@ mod publish;
 mod session;
 mod settings;
 mod topology;
+mod watchdog;
 mod wire;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use tracing::{debug, error, info, warn};
 use self::health::Reporter;
 use self::publish::{Letter, Publisher};
 use self::session::Session;
+use self::watchdog::Watchdog;
 use super::Intake;
 use crate::time::{Backoff, chance};
 
@@ -36,10 +38,31 @@ pub use error::AmqpError;
 pub use health::{Condition, Health};
 pub use settings::{QueueType, Settings};
 
+/// What hostile-input tests reach into: not part of the library's face, and may change with any version.
+#[doc(hidden)]
+pub mod fuzzing {
+    use bytes::BytesMut;
+
+    use super::frames::Mender;
+
+    /// What the client gets to read of a stream that comes in these pieces.
+    pub fn mend(pieces: &[&[u8]]) -> Vec<u8> {
+        let (mut mender, mut out) = (Mender::default(), BytesMut::new());
+        for piece in pieces {
+            mender.push(piece, &mut out);
+        }
+        out.to_vec()
+    }
+}
+
 /// Waits between connects.
 const RECONNECT: Backoff = Backoff { first: Duration::from_millis(500), growth: 2.0, max: Duration::from_secs(30) };
 /// A session that stood this long was a good one: the waits begin anew.
 const STABLE: Duration = Duration::from_secs(10);
+
+/// A person who hands requests over is told after so long that the broker takes none.
+const BLOCKED_LIMIT: Duration = Duration::from_secs(20);
+const BLOCKED: &str = "the broker takes no messages for now (memory or disk alarm); some may have been taken";
 
 /// The intake from the broker.
 pub struct Amqp {
@@ -65,8 +88,9 @@ impl Amqp {
     pub async fn run(self, stop: CancellationToken) {
         let mut failures = 0u32;
         let mut last = None;
+        let mut watchdog = Watchdog::new();
         while !stop.is_cancelled() {
-            let Err((stood, error)) = self.one_session(&stop).await else { break };
+            let Err((stood, error)) = self.one_session(&stop, &mut watchdog).await else { break };
             failures = if stood.is_some_and(|stood| stood >= STABLE) { 0 } else { failures };
             self.report(&error, stood.is_some(), &mut last);
             let wait = RECONNECT.delay(failures, chance());
@@ -80,7 +104,11 @@ impl Amqp {
     }
 
     /// One session from its connect to its end: told to stop (`Ok`), or what broke, and how long it had stood.
-    async fn one_session(&self, stop: &CancellationToken) -> Result<(), (Option<Duration>, AmqpError)> {
+    async fn one_session(
+        &self,
+        stop: &CancellationToken,
+        watchdog: &mut Watchdog,
+    ) -> Result<(), (Option<Duration>, AmqpError)> {
         let opened = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             opened = Session::open(&self.settings, &self.intake, &self.reporter) => opened,
@@ -88,7 +116,7 @@ impl Amqp {
         let mut session = opened.map_err(|error| (None, error))?;
         info!(queue = self.settings.queue, "taking requests from the broker");
         let since = Instant::now();
-        session.consume(stop).await.map_err(|error| (Some(since.elapsed()), error))?;
+        session.consume(stop, watchdog).await.map_err(|error| (Some(since.elapsed()), error))?;
         session.close().await;
         Ok(())
     }
@@ -125,7 +153,10 @@ pub async fn publish_requests(settings: &Settings, requests: Vec<Bytes>) -> Resu
     let properties = BasicProperties::default().with_delivery_mode(2);
     let letters: Vec<Letter> =
         requests.into_iter().map(|body| Letter { body, properties: properties.clone() }).collect();
-    let answers = publisher.publish(&settings.queue, &letters).await;
+    let answers = tokio::select! {
+        answers = publisher.publish(&settings.queue, &letters) => answers,
+        () = publisher.blocked_for(BLOCKED_LIMIT) => return Err(AmqpError::away(BLOCKED)),
+    };
     publisher.close().await;
     answers.into_iter().collect::<Result<Vec<()>, _>>().map(|_| ()).map_err(publish::PublishError::into_error)
 }

@@ -1,19 +1,31 @@
 //! The key of one provider: kept in memory, read again when it was refused.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use reqwest::header::HeaderValue;
 
 use super::profile::Auth;
-use crate::secret::{ExposeSecret, SecretSource};
+use crate::secret::{ExposeSecret, SecretSource, SecretString};
+
+/// A key shorter than this is a word that an answer may well hold.
+const SHORTEST: usize = 8;
 
 /// The key and how it is sent.
 #[derive(Debug)]
 pub(super) struct Key {
     auth: Auth,
     source: SecretSource,
-    /// The header's value as it is sent; marked sensitive, so that `Debug` hides it.
-    cached: Mutex<Option<HeaderValue>>,
+    cached: Mutex<Option<Cached>>,
+}
+
+/// The key as it is sent.
+#[derive(Debug, Clone)]
+struct Cached {
+    /// Marked sensitive, so that `Debug` hides it.
+    header: HeaderValue,
+    /// How an answer may quote it: as it is, and inside JSON. None if it is too short to be told from a word.
+    quoted: Arc<[SecretString]>,
 }
 
 impl Key {
@@ -23,9 +35,8 @@ impl Key {
 
     /// The header that carries it; the error is one sentence without the secret.
     pub(super) fn header(&self) -> Result<(reqwest::header::HeaderName, HeaderValue), String> {
-        let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let value = match cached {
-            Some(value) => value,
+        let value = match self.cached() {
+            Some(cached) => cached.header,
             None => self.read()?,
         };
         Ok((self.auth.header.clone(), value))
@@ -41,6 +52,21 @@ impl Key {
         self.read().is_ok_and(|value| value != *refused)
     }
 
+    /// A body without the key: some servers quote what they were asked with, and a body is kept and told to others.
+    pub(super) fn hidden_in(&self, body: Bytes) -> Bytes {
+        let Some(cached) = self.cached() else { return body };
+        let Ok(text) = std::str::from_utf8(&body) else { return body };
+        let forms = || cached.quoted.iter().map(ExposeSecret::expose_secret);
+        if !forms().any(|form| text.contains(form)) {
+            return body;
+        }
+        forms().fold(text.to_owned(), |text, form| text.replace(form, "…")).into()
+    }
+
+    fn cached(&self) -> Option<Cached> {
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn read(&self) -> Result<HeaderValue, String> {
         let secret = self.source.read().map_err(|error| error.to_string())?;
         if secret.expose_secret().trim().is_empty() {
@@ -50,9 +76,19 @@ impl Key {
         let mut value =
             HeaderValue::try_from(text).map_err(|_| "the key has characters that no header can carry".to_owned())?;
         value.set_sensitive(true);
-        *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = Some(value.clone());
+        let cached = Cached { header: value.clone(), quoted: forms(secret.expose_secret()) };
+        *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = Some(cached);
         Ok(value)
     }
+}
+
+/// How a key may be quoted.
+fn forms(secret: &str) -> Arc<[SecretString]> {
+    let json = serde_json::Value::from(secret).to_string();
+    let mut forms = vec![secret, json.trim_matches('"')];
+    forms.dedup();
+    forms.retain(|form| form.len() >= SHORTEST);
+    forms.into_iter().map(SecretString::from).collect()
 }
 
 #[cfg(test)]
@@ -85,6 +121,17 @@ mod tests {
         assert!(key.replaced(&old));
         assert_eq!(key.header().unwrap().1, "new");
         assert!(!key.replaced(&key.header().unwrap().1));
+    }
+
+    #[test]
+    fn a_key_that_an_answer_quotes_is_taken_out_of_it() {
+        let key = key("Bearer {secret}", SecretSource::Value(SecretString::from("hunter2\"hunter2")));
+        assert_eq!(key.hidden_in("hunter2\"hunter2".into()), "hunter2\"hunter2", "it was never sent");
+        key.header().unwrap();
+        let body = r#"{"error":"key hunter2\"hunter2 is wrong","more":"hunter2"}"#;
+        assert_eq!(key.hidden_in(body.into()), r#"{"error":"key … is wrong","more":"hunter2"}"#);
+        let other = Bytes::from_static(b"\xff other");
+        assert_eq!(key.hidden_in(other.clone()), other);
     }
 
     #[test]

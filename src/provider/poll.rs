@@ -69,7 +69,11 @@ impl Provider {
                 Err((meaning, why)) => return Look::new(meaning, why),
             };
             *requests += 1;
-            let look = self.judge(step, scan_id, self.client.send(request).await, now);
+            let mut answer = self.client.send(request).await;
+            if let (Ok(answer), Some(key)) = (&mut answer, &self.key) {
+                answer.body = key.hidden_in(std::mem::take(&mut answer.body));
+            }
+            let look = self.judge(step, scan_id, answer, now);
             let replaced = || self.key.as_ref().zip(sent).is_some_and(|(key, sent)| key.replaced(&sent));
             if again || look.meaning != Meaning::Unauthorized || !replaced() {
                 return look;

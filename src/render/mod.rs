@@ -204,6 +204,25 @@ fn plain_lines(report: &Report, why: &str) -> Vec<String> {
     lines
 }
 
+/// What hostile-input tests reach into: not part of the library's face, and may change with any version.
+#[doc(hidden)]
+pub mod fuzzing {
+    use serde_json::{Map, Value};
+
+    use super::slack;
+
+    /// The message a template made, as it goes to Slack.
+    pub fn slack_message(
+        message: Map<String, Value>,
+        title: &str,
+        channel: Option<&str>,
+        mentions: &[String],
+        test: bool,
+    ) -> Map<String, Value> {
+        slack::finish(message, &slack::Around { title, channel, mentions, test })
+    }
+}
+
 fn slack_lines(voice: &Voice, title: &str, lines: &[String], test: bool) -> Content {
     webhook::json_body(&slack::finish(slack::of_lines(title, lines), &voice.around(title, &[], test)))
 }

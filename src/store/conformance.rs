@@ -14,6 +14,7 @@ pub mod upkeep;
 pub mod watch;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -100,7 +101,8 @@ macro_rules! conformance {
                 destinations_with_pending_deliveries_are_named
                 a_closed_store_answers_with_an_error;
             survival: what_was_answered_is_there_after_the_store_was_dropped
-                two_handles_share_leases
+                a_request_joins_the_scan_that_is_followed_though_the_clock_was_set_back_over_a_restart
+                two_daemons_never_hold_the_same_delivery
                 many_callers_at_once_are_all_answered_and_all_kept;
         }
     };
@@ -153,6 +155,13 @@ async fn accept_one(store: &SharedStore, request: NewRequest) -> Accepted {
 async fn follow(store: &SharedStore, count: i64) -> Vec<Uuid> {
     let requests = (0..count).map(|n| NewRequest { accepted_at: at(n), ..request(&format!("scan-{n}")) });
     store.accept(requests.collect()).await.unwrap().into_iter().map(|accepted| accepted.scan).collect()
+}
+
+/// A second daemon beside the one on `store`; where only one may work on a store, that one.
+async fn another_daemon(harness: &dyn Harness, store: &SharedStore) -> SharedStore {
+    store.take_over().await.unwrap();
+    let second = harness.open().await;
+    if second.take_over().await.is_ok() { second } else { Arc::clone(store) }
 }
 
 async fn claim_scans(store: &SharedStore, now: Timestamp) -> Vec<ScanClaim> {

@@ -402,7 +402,8 @@ pub trait Store: Send + Sync + 'static {
     /// When the next scan of `provider` is due or its lease ends, if any is followed.
     async fn next_scan_due(&self, provider: &str) -> Result<Option<Timestamp>>;
 
-    /// Leases up to `limit` reports and events that were not announced yet, oldest first.
+    /// Leases up to `limit` reports and events that were not announced yet, oldest first; fewer where they are large,
+    /// and none only if there is none.
     async fn claim_unannounced(&self, now: Timestamp, limit: usize, lease: Duration) -> Result<Vec<Announcement>>;
 
     /// Keeps notifications with their deliveries and closes the announcements. `false`: the lease was lost.

@@ -9,10 +9,11 @@ use std::io::{self, IsTerminal};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tracing::Subscriber;
 use tracing::field::Field;
 use tracing::level_filters::LevelFilter;
+use tracing::{Metadata, Subscriber};
 use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{MakeWriter, layer};
@@ -113,7 +114,13 @@ where
         }
         LogFormat::Json => base.with_ansi(false).with_writer(writer).json().flatten_event(true).boxed(),
     };
-    registry().with(filter).with(output)
+    registry().with(filter).with(filter_fn(is_discreet)).with(output)
+}
+
+/// Whether an event may be written whatever the filter says: at `trace`, the broker's client writes down what it
+/// signs in with.
+fn is_discreet(event: &Metadata<'_>) -> bool {
+    *event.level() < LevelFilter::TRACE || !INDISCREET.iter().any(|name| event.target().starts_with(name))
 }
 
 /// The time in milliseconds; more digits help nobody.
@@ -217,6 +224,18 @@ mod tests {
         assert_eq!(logged(LogFormat::Text, "off", noise), "");
         assert_eq!(logged(LogFormat::Text, "error", noise), "");
         assert!(logged(LogFormat::Text, "info,lapin=error", noise).contains("message"));
+    }
+
+    #[test]
+    fn what_the_brokers_client_signs_in_with_is_not_logged_even_where_the_filter_asks_for_it() {
+        let noise = || {
+            tracing::trace!(target: "lapin::io_loop", "will write StartOk hunter2");
+            tracing::debug!(target: "lapin::io_loop", "fine");
+        };
+        for filter in ["trace,lapin=trace", "lapin::io_loop=trace", "trace,lapin[{message}]=trace"] {
+            assert!(!logged(LogFormat::Text, filter, noise).contains("hunter2"), "{filter}");
+        }
+        assert!(logged(LogFormat::Text, "lapin=trace", noise).contains("fine"));
     }
 
     #[test]

@@ -68,6 +68,16 @@ pub fn amqp_connected(connected: bool) {
     gauge!("scanbell_amqp_connected").set(f64::from(u8::from(connected)));
 }
 
+/// The broker takes no messages from us (memory or disk alarm), or does.
+pub fn amqp_blocked(blocked: bool) {
+    gauge!("scanbell_amqp_blocked").set(f64::from(u8::from(blocked)));
+}
+
+/// The broker had forgotten our consumer, and it was set up anew.
+pub fn amqp_stall() {
+    counter!("scanbell_amqp_stalls_total").increment(1);
+}
+
 /// A template failed and the built-in plain message went out instead.
 pub fn template_fallback(destination: &str) {
     counter!("scanbell_template_fallbacks_total", "destination" => destination.to_owned()).increment(1);
@@ -93,17 +103,22 @@ pub fn start<'a>(
     }
     if broker {
         amqp_connected(false);
+        amqp_blocked(false);
+        counter!("scanbell_amqp_stalls_total").absolute(0);
     }
 }
 
-/// The store made one transaction durable; `result` is `committed` or `failed`.
+/// The store ended one transaction: `flushed` to the disk, `unflushed` (it lasts, but for a power cut), `failed`.
 pub fn store_commit(result: &'static str) {
     counter!("scanbell_store_commits_total", "result" => result).increment(1);
 }
 
 /// Says once what each metric means.
 pub fn describe() {
-    describe_counter!("scanbell_store_commits_total", "Transactions of the store, one flush to the disk each");
+    describe_counter!(
+        "scanbell_store_commits_total",
+        "Transactions of the store: flushed to the disk, not flushed, failed"
+    );
     describe_counter!("scanbell_requests_total", "Requests, by source and by what became of them");
     describe_gauge!("scanbell_scans_active", "Scans being followed");
     describe_counter!("scanbell_polls_total", "Polls, by what they saw");
@@ -117,5 +132,10 @@ pub fn describe() {
     describe_gauge!("scanbell_provider_paused", "1 while a provider refuses our key");
     describe_gauge!("scanbell_destination_failing", "1 while a destination is failing");
     describe_gauge!("scanbell_amqp_connected", "1 while connected to the broker");
+    describe_gauge!("scanbell_amqp_blocked", "1 while the broker takes no messages from us (memory or disk alarm)");
+    describe_counter!(
+        "scanbell_amqp_stalls_total",
+        "Consumers that got nothing while requests waited, and were replaced"
+    );
     describe_counter!("scanbell_template_fallbacks_total", "Messages sent in plain form because their template failed");
 }

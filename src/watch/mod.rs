@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use uuid::Uuid;
 
-use crate::domain::report::Facts;
-use crate::domain::scan::{Next, Observation, next};
+use crate::domain::report::{Facts, Report, Severity, Verdict};
+use crate::domain::scan::{Next, Observation, Outcome, next};
 use crate::provider::{Provider, Seen};
 use crate::store::{ObservationRecord, ObservationResult, Release, ScanClaim, SharedStore, StoreError};
 use crate::telemetry::metrics;
@@ -65,6 +65,8 @@ pub struct Watcher {
     events: Events,
     /// Failed calls to the store in a row.
     store_failures: Mutex<u32>,
+    /// Scans whose poll could not be written down: to be handed back once the store can be written to.
+    unwritten: Mutex<Vec<Release>>,
 }
 
 /// What one [`Watcher::tick`] did.
@@ -90,6 +92,41 @@ struct Round {
 }
 
 /// One scan was polled.
+struct Polled {
+    scan_id: String,
+    record: ObservationRecord,
+}
+
+/// What is said of a poll once it is written down.
+enum End {
+    Again { scan: Uuid, due: Timestamp },
+    Finished { scan: Uuid, scan_id: String, outcome: Outcome, verdict: Verdict, severity: Severity, polls: u32 },
+}
+
+impl End {
+    fn of(polled: &Polled) -> Self {
+        let scan = polled.record.scan;
+        match &polled.record.result {
+            ObservationResult::Again { at, .. } => Self::Again { scan, due: *at },
+            ObservationResult::Finished(report) => Self::Finished {
+                scan,
+                scan_id: polled.scan_id.clone(),
+                outcome: report.outcome,
+                verdict: report.verdict,
+                severity: report.severity,
+                polls: report.polls,
+            },
+        }
+    }
+
+    fn scan(&self) -> Uuid {
+        match self {
+            Self::Again { scan, .. } | Self::Finished { scan, .. } => *scan,
+        }
+    }
+}
+
+/// A poll is written down.
 #[derive(Debug, Clone, Copy)]
 struct Followed {
     finished: bool,
@@ -108,6 +145,7 @@ impl Watcher {
             events: Events::default(),
             knobs: Knobs::default(),
             store_failures: Mutex::default(),
+            unwritten: Mutex::default(),
             store,
             provider,
             clock,
@@ -131,8 +169,8 @@ impl Watcher {
     pub async fn tick(&self) -> Tick {
         let round = self.claim(0).await;
         let polled = round.claims.len();
-        let polls = round.claims.into_iter().map(|claim| self.follow(claim, round.is_trial));
-        let followed = join_all(polls).await;
+        let polls = round.claims.into_iter().map(|claim| self.poll(claim, round.is_trial));
+        let followed = self.write_down(join_all(polls).await).await;
         let now = self.clock.now();
         let idle = after(now, self.knobs.idle);
         let next = match (polled > 0, round.backlog) {
@@ -149,6 +187,9 @@ impl Watcher {
         self.tell_operator().await;
         let (many, is_trial) = self.gate().allows(now, in_hand);
         let later = |next: Timestamp, backlog| Round { claims: Vec::new(), is_trial, next, backlog };
+        if !self.hand_back_unwritten().await {
+            return later(self.store_retry_at(now), false);
+        }
         if many == 0 {
             let next = self.gate().opens_at(now).unwrap_or_else(|| after(now, self.knobs.idle));
             return later(next.min(after(now, self.knobs.idle)), true);
@@ -178,8 +219,8 @@ impl Watcher {
         self.note_store(due)?.map(|due| due.max(after(now, SHORTEST_WAIT)))
     }
 
-    /// Polls one scan and writes down what follows.
-    async fn follow(&self, claim: ScanClaim, is_trial: bool) -> Followed {
+    /// Polls one scan; what follows is to be written down.
+    async fn poll(&self, claim: ScanClaim, is_trial: bool) -> Polled {
         let started = Instant::now();
         let seen = self.provider.poll(&claim.key.scan_id, self.clock.wall()).await;
         let took = started.elapsed();
@@ -191,57 +232,70 @@ impl Watcher {
             detail = seen.detail, duration_ms = took.as_millis() as u64, "polled"
         );
         let decided = next(self.provider.pace(), claim.tracking, &seen.observation, now, chance());
-        let followed = match decided {
+        let result = match decided {
             Next::Poll { mut at, tracking } => {
                 // A scan whose poll was refused is the next one to try the key with.
                 if let (Observation::Unauthorized, Some(trial)) = (&seen.observation, self.gate().trial_at()) {
                     at = at.min(trial);
                 }
-                self.record(&claim, ObservationResult::Again { at, tracking }).await;
-                Followed { finished: false, due: Some(at) }
+                ObservationResult::Again { at, tracking }
             }
-            Next::Finish(outcome) => {
-                let facts = Facts {
-                    id: claim.id,
-                    provider: claim.key.provider.clone(),
-                    scan_id: claim.key.scan_id.clone(),
-                    outcome,
-                    requested_at: claim.requested_at,
-                    finished_at: now,
-                    polls: claim.tracking.polls.saturating_add(1),
-                };
-                Followed { finished: self.finish(&claim, facts, seen).await, due: None }
-            }
+            Next::Finish(outcome) => ObservationResult::Finished(Box::new(self.report(&claim, outcome, seen, now))),
         };
         self.tell_operator().await;
+        Polled { scan_id: claim.key.scan_id, record: ObservationRecord { scan: claim.id, claim: claim.claim, result } }
+    }
+
+    fn report(&self, claim: &ScanClaim, outcome: Outcome, seen: Seen, now: Timestamp) -> Report {
+        let facts = Facts {
+            id: claim.id,
+            provider: claim.key.provider.clone(),
+            scan_id: claim.key.scan_id.clone(),
+            outcome,
+            requested_at: claim.requested_at,
+            finished_at: now,
+            polls: claim.tracking.polls.saturating_add(1),
+        };
+        report(&self.provider, facts, seen, self.raw_limit)
+    }
+
+    /// Writes down what many polls led to, in one call.
+    async fn write_down(&self, polled: Vec<Polled>) -> Vec<Followed> {
+        let (ends, records): (Vec<_>, Vec<_>) =
+            polled.into_iter().map(|polled| (End::of(&polled), polled.record)).unzip();
+        let leases: Vec<_> = records.iter().map(|record| Release::Scan(record.scan, record.claim)).collect();
+        let written = self.store.record_observations(records).await;
+        let written = self.note_store(written).unwrap_or_else(|| {
+            self.unwritten().extend(leases);
+            Vec::new()
+        });
+        let written = written.into_iter().chain(std::iter::repeat(false));
+        let followed: Vec<_> =
+            ends.into_iter().zip(written).map(|(end, written)| self.after_write(&end, written)).collect();
+        if followed.iter().any(|followed| followed.finished) {
+            self.announce.wake();
+        }
         followed
     }
 
-    /// Closes a scan with its report; `false` if that could not be written.
-    async fn finish(&self, claim: &ScanClaim, facts: Facts, seen: Seen) -> bool {
-        let report = report(&self.provider, facts, seen, self.raw_limit);
-        let (outcome, verdict, severity, polls) = (report.outcome, report.verdict, report.severity, report.polls);
-        if !self.record(claim, ObservationResult::Finished(Box::new(report))).await {
-            return false;
+    /// `written` is false where somebody will poll the scan again.
+    fn after_write(&self, end: &End, written: bool) -> Followed {
+        let provider = self.provider.name();
+        match end {
+            _ if !written => {
+                tracing::debug!(provider.name = provider, scan.id = %end.scan(), "not written: polled again later");
+                Followed { finished: false, due: None }
+            }
+            End::Again { due, .. } => Followed { finished: false, due: Some(*due) },
+            End::Finished { scan, scan_id, outcome, verdict, severity, polls } => {
+                metrics::report(provider, outcome.as_str(), verdict.as_str(), severity.as_str());
+                tracing::info!(
+                    provider.name = provider, scan.id = %scan, scan.scan_id = scan_id,
+                    %outcome, %verdict, %severity, polls, "scan finished"
+                );
+                Followed { finished: true, due: None }
+            }
         }
-        metrics::report(self.provider.name(), outcome.as_str(), verdict.as_str(), severity.as_str());
-        tracing::info!(
-            provider.name = self.provider.name(), scan.id = %claim.id, scan.scan_id = claim.key.scan_id,
-            %outcome, %verdict, %severity, polls, "scan finished"
-        );
-        self.announce.wake();
-        true
-    }
-
-    /// Writes down one result; `false`: not written, and somebody will poll the scan again.
-    async fn record(&self, claim: &ScanClaim, result: ObservationResult) -> bool {
-        let record = ObservationRecord { scan: claim.id, claim: claim.claim, result };
-        let written = self.store.record_observations(vec![record]).await;
-        let written = self.note_store(written).is_some_and(|written| written.first() == Some(&true));
-        if !written {
-            tracing::debug!(provider.name = self.provider.name(), scan.id = %claim.id, "not written: polled again later");
-        }
-        written
     }
 
     /// Hands scans back that were claimed and not polled.
@@ -251,6 +305,25 @@ impl Watcher {
             let answer = self.store.release(releases).await;
             self.note_store(answer);
         }
+    }
+
+    /// Polls that were not written down are made again, at once and not when their leases end; but none is made while
+    /// there is nowhere to write it. Answers whether there is.
+    async fn hand_back_unwritten(&self) -> bool {
+        if self.unwritten().is_empty() {
+            return true;
+        }
+        let answer = self.store.ping().await;
+        if self.note_store(answer).is_none() {
+            return false;
+        }
+        let releases = std::mem::take(&mut *self.unwritten());
+        let answer = self.store.release(releases).await;
+        self.note_store(answer).is_some() // else their leases end by themselves
+    }
+
+    fn unwritten(&self) -> MutexGuard<'_, Vec<Release>> {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn gate(&self) -> MutexGuard<'_, Gate> {

@@ -8,53 +8,91 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Followed, Round, Watcher};
+use super::{Followed, Polled, Round, Watcher};
 use crate::store::Claim;
 use crate::time::{Timestamp, Wake, after, until};
 
 /// With most slots taken, those that fall free are gathered for so long.
 const GATHER: Duration = Duration::from_millis(4);
 
-/// Polls that are going on, at most as many as the provider's concurrency, and the leases they hold.
+/// Polls that are going on, at most as many as the provider's concurrency, and what is to be written down of those
+/// that are done: one call to the store at a time, each with all that came during the last one.
 #[derive(Default)]
 struct Hand {
-    polls: JoinSet<Followed>,
+    polls: JoinSet<Polled>,
     leases: HashMap<Id, (Uuid, Claim)>,
+    polled: Vec<Polled>,
+    writing: JoinSet<Vec<Followed>>,
+    /// How many `writing` writes.
+    being_written: usize,
 }
 
 impl Hand {
     fn take(&mut self, watcher: &Arc<Watcher>, round: Round) {
         for claim in round.claims {
             let (watcher, lease, is_trial) = (Arc::clone(watcher), (claim.id, claim.claim), round.is_trial);
-            let poll = self.polls.spawn(async move { watcher.follow(claim, is_trial).await });
+            let poll = self.polls.spawn(async move { watcher.poll(claim, is_trial).await });
             self.leases.insert(poll.id(), lease);
         }
     }
 
-    /// When the scan of a poll that is done is due again.
-    fn done(&mut self, done: Result<(Id, Followed), JoinError>) -> Option<Timestamp> {
+    /// How many slots are taken, of `slots`: a poll that is done takes none, as long as writing down keeps up.
+    fn taken(&self, slots: usize) -> usize {
+        self.polls.len() + (self.polled.len() + self.being_written).saturating_sub(slots)
+    }
+
+    fn poll_done(&mut self, done: Result<(Id, Polled), JoinError>) {
         match done {
-            Ok((id, followed)) => {
+            Ok((id, polled)) => {
                 self.leases.remove(&id);
-                followed.due
+                self.polled.push(polled);
             }
             Err(error) => {
                 // Its lease ends by itself, and the scan is polled again.
                 self.leases.remove(&error.id());
                 tracing::error!(reason = "internal", %error, "a poll broke off; this is a bug");
-                None
             }
         }
     }
 
-    /// Waits for one poll, then takes all that are done; for ever if there is none.
-    async fn next(&mut self) -> Option<Timestamp> {
-        let Some(first) = self.polls.join_next_with_id().await else { return std::future::pending().await };
-        let mut due = self.done(first);
-        while let Some(more) = self.polls.try_join_next_with_id() {
-            due = due.into_iter().chain(self.done(more)).min();
+    /// When the first of the scans that are written down now is due again.
+    fn write_done(&mut self, done: Result<Vec<Followed>, JoinError>) -> Option<Timestamp> {
+        self.being_written = 0;
+        done.inspect_err(|error| tracing::error!(reason = "internal", %error, "writing down broke off; this is a bug"))
+            .ok()?
+            .iter()
+            .filter_map(|followed| followed.due)
+            .min()
+    }
+
+    fn write(&mut self, watcher: &Arc<Watcher>) {
+        if self.writing.is_empty() && !self.polled.is_empty() {
+            let (watcher, polled) = (Arc::clone(watcher), std::mem::take(&mut self.polled));
+            self.being_written = polled.len();
+            self.writing.spawn(async move { watcher.write_down(polled).await });
         }
+    }
+
+    /// Waits until a poll is done or polls are written down, and goes on writing; for ever if there is nothing.
+    /// When the next of them is due.
+    async fn next(&mut self, watcher: &Arc<Watcher>) -> Option<Timestamp> {
+        let due = tokio::select! {
+            Some(first) = self.polls.join_next_with_id() => {
+                self.poll_done(first);
+                while let Some(more) = self.polls.try_join_next_with_id() {
+                    self.poll_done(more);
+                }
+                None
+            }
+            Some(written) = self.writing.join_next() => self.write_done(written),
+            else => std::future::pending().await,
+        };
+        self.write(watcher);
         due
+    }
+
+    fn is_empty(&self) -> bool {
+        self.polls.is_empty() && self.polled.is_empty() && self.writing.is_empty()
     }
 }
 
@@ -67,7 +105,7 @@ impl Watcher {
         let mut backlog = false;
         while !stop.is_cancelled() {
             if me.clock.now() >= look_at {
-                let round = me.claim(hand.polls.len()).await;
+                let round = me.claim(hand.taken(me.provider.concurrency())).await;
                 if stop.is_cancelled() {
                     me.release(round.claims.iter().map(|claim| (claim.id, claim.claim))).await;
                     break;
@@ -80,7 +118,7 @@ impl Watcher {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
-                due = hand.next() => {
+                due = hand.next(&me) => {
                     let now = me.clock.now();
                     if backlog && me.gate().opens_at(now).is_none() {
                         // Rather a few slots at a time than one claim for each that falls free.
@@ -94,24 +132,24 @@ impl Watcher {
                 () = tokio::time::sleep(wait) => {}
             }
         }
-        me.drain(hand).await;
+        Self::drain(&me, hand).await;
     }
 
-    async fn drain(&self, mut hand: Hand) {
+    async fn drain(me: &Arc<Self>, mut hand: Hand) {
         let all = async {
-            while let Some(done) = hand.polls.join_next_with_id().await {
-                hand.done(done);
+            while !hand.is_empty() {
+                hand.next(me).await;
             }
         };
-        if tokio::time::timeout(self.knobs.drain, all).await.is_err() {
+        if tokio::time::timeout(me.knobs.drain, all).await.is_err() {
             let left = hand.leases.len();
             tracing::info!(
-                provider.name = self.provider.name(),
+                provider.name = me.provider.name(),
                 scans = left,
                 "handing back scans that are being polled"
             );
             hand.polls.shutdown().await;
-            self.release(hand.leases.into_values()).await;
+            me.release(hand.leases.into_values()).await;
         }
     }
 }

@@ -402,6 +402,117 @@ async fn a_missing_dead_letter_queue_keeps_the_bad_ones_waiting_and_the_good_one
 }
 
 #[tokio::test]
+async fn a_consumer_that_the_broker_has_forgotten_is_noticed_and_replaced() {
+    with_broker(|broker| async move {
+        let relay = Relay::forgetful(broker.address()).await;
+        let store = Arc::new(MemoryStore::new());
+        let mut running = Running::start(broker.settings_through(&relay), &store);
+        running.connected().await;
+        broker.publish(b"waiting").await;
+        running.trouble("has forgotten").await;
+        running.connected().await;
+        followed(&store, &["waiting"]).await;
+        running.stop().await;
+        assert_eq!(broker.ready(&broker.queue).await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn requests_that_wait_and_are_not_delivered_are_noticed_and_taken_once_they_can_be() {
+    with_broker(|broker| async move {
+        let channel = broker.channel().await;
+        let mut alone = table([("x-queue-type", "quorum")]);
+        alone.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
+        let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        for queue in [&broker.queue, &broker.dead] {
+            channel.queue_declare(queue.as_str().into(), durable, alone.clone()).await.unwrap();
+        }
+        channel.basic_qos(1, BasicQosOptions::default()).await.unwrap();
+        let hog = channel.basic_consume(
+            broker.queue.as_str().into(),
+            "hog".into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        );
+        let hog = hog.await.unwrap();
+        broker.publish(br#"["one"]"#).await;
+        broker.publish(br#"["two"]"#).await;
+        let store = Arc::new(MemoryStore::new());
+        let mut running = Running::start(Settings { declare: false, ..broker.settings() }, &store);
+        running.connected().await;
+        let said = running.trouble("delivers none of them").await;
+        assert!(said.contains(&broker.queue) && said.contains("single active"), "{said}");
+        running.connected().await;
+        channel.close(200, "done".into()).await.unwrap();
+        drop(hog);
+        followed(&store, &["one", "two"]).await;
+        running.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_deleted_queue_that_is_not_ours_to_declare_is_reported_until_it_is_back() {
+    with_broker(|broker| async move {
+        let channel = broker.channel().await;
+        let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        let quorum = || table([("x-queue-type", "quorum")]);
+        for queue in [&broker.queue, &broker.dead] {
+            channel.queue_declare(queue.as_str().into(), durable, quorum()).await.unwrap();
+        }
+        let store = Arc::new(MemoryStore::new());
+        let mut running = Running::start(Settings { declare: false, ..broker.settings() }, &store);
+        running.connected().await;
+        channel.queue_delete(broker.queue.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
+        let said = running.trouble("does not exist").await;
+        assert!(said.contains(&broker.queue) && said.contains("declare = true"), "{said}");
+        channel.queue_declare(broker.queue.as_str().into(), durable, quorum()).await.unwrap();
+        broker.publish(b"later").await;
+        followed(&store, &["later"]).await;
+        running.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_url_that_was_replaced_in_its_file_is_used_by_the_next_connect() {
+    with_broker(|broker| async move {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut refused = url::Url::parse(&broker.url).unwrap();
+        refused.set_password(Some("the-old-password")).unwrap();
+        std::fs::write(file.path(), refused.as_str()).unwrap();
+        let settings = Settings { url: None, url_file: Some(file.path().to_owned()), ..broker.settings() };
+        let store = Arc::new(MemoryStore::new());
+        let mut running = Running::start(settings, &store);
+        let said = running.trouble("ACCESS_REFUSED").await;
+        assert!(!said.contains("the-old-password"), "{said}");
+        std::fs::write(file.path(), format!("{}\n", broker.url)).unwrap();
+        running.connected().await;
+        broker.publish(b"a").await;
+        followed(&store, &["a"]).await;
+        running.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_broker_that_never_finishes_the_handshake_is_left_in_time() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("amqps://guest:hunter2@localhost:{}/%2f", silent.local_addr().unwrap().port());
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let ca = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(ca.path(), made.cert.pem()).unwrap();
+    let ca_file = Some(ca.path().to_owned());
+    let settings = Settings { url: Some(url.as_str().into()), ca_file, ..Settings::default() };
+    let mut running = Running::start(settings, &Arc::new(MemoryStore::new()));
+    let (_held, _) = silent.accept().await.unwrap();
+    let said = running.trouble("no answer in time").await;
+    assert!(!said.contains("hunter2"), "{said}");
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn requests_are_published_confirmed_and_the_broker_can_be_probed() {
     with_broker(|broker| async move {
         let settings = broker.settings();

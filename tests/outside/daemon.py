@@ -158,18 +158,23 @@ class Daemon:
     """`scanbell run`, started and stopped."""
 
     def __init__(self, binary: Binary, config: Path, url: str, token: str) -> None:
+        self.environment: Dict[str, str] = {}
+        self.umask = -1  # the suite's own
         self.binary = binary
         self.config = config
         self.api = Api(url, token)
         self.log_file = config.with_suffix(".log")
+        #: What it is started with: `prlimit --nofile=128`.
+        self.prefix: List[str] = []
         self._process: Optional[subprocess.Popen[bytes]] = None
 
     def start(self, ready: bool = True) -> Daemon:
         """Starts it; waits until it is ready, or only until it is alive."""
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [str(self.binary.path), "run", "--config", str(self.config)], cwd=self.binary.folder,
-                env=self.binary.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                [*self.prefix, str(self.binary.path), "run", "--config", str(self.config)], cwd=self.binary.folder,
+                env=self.binary.environment(self.environment), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                umask=self.umask,
             )
         eventually("the daemon answers", lambda: self._answers("/readyz" if ready else "/healthz"))
         return self
@@ -183,11 +188,46 @@ class Daemon:
         except (ConnectionError, http.client.HTTPException, TimeoutError):
             return False
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
+
     def stop(self, with_signal: signal.Signals = signal.SIGTERM, within: float = 40.0) -> int:
         """Sends the signal and waits for the end; the exit code."""
+        self.signal(with_signal)
+        return self.wait(within)
+
+    def signal(self, which: signal.Signals) -> None:
+        """Sends the signal and returns at once."""
+        os.kill(self.pid(), which)
+
+    def wait(self, within: float = 40.0) -> int:
+        """Waits for the end; the exit code."""
         assert self._process is not None
-        self._process.send_signal(with_signal)
         return self._process.wait(within)
+
+    def pid(self) -> int:
+        """The process that is scanbell: with a prefix that forks, its child."""
+        assert self._process is not None
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        return int(children[0]) if self.prefix and children else self._process.pid
+
+    def is_ready(self) -> bool:
+        """What readiness says now."""
+        try:
+            return self.api.call("GET", "/readyz", token=None).status == 200
+        except (ConnectionError, http.client.HTTPException, TimeoutError):
+            return False
+
+    def not_ready(self) -> str:
+        """Why it is not ready; empty if it is, or does not answer."""
+        try:
+            answer = self.api.call("GET", "/readyz", token=None)
+        except (ConnectionError, http.client.HTTPException, TimeoutError):
+            return ""
+        return answer.body.decode(errors="replace") if answer.status == 503 else ""
 
     def close(self) -> None:
         """Ends it whatever its state."""

@@ -1,7 +1,8 @@
 """Named cases, waiting without luck, and the summary.
 
 A case is a function of a `World`; it fails by an exception. `alone=True` marks one that brings its own daemon:
-such cases run beside the others, because they mostly wait. `last=True` marks one that looks back on all others.
+such cases run beside the others, because they mostly wait. `last=True` marks one that looks back on all others,
+`slow=True` one that runs only where its name is asked for.
 """
 from __future__ import annotations
 
@@ -25,6 +26,7 @@ class Case:
     run: Callable[[Any], None]
     alone: bool = False
     last: bool = False
+    slow: bool = False
 
 
 @dataclass(frozen=True)

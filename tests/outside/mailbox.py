@@ -7,16 +7,18 @@ import logging
 import socket
 import ssl
 import threading
+import warnings
 from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any, List
+from typing import Any, List, Optional
 
 import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
-logging.getLogger("mail.log").setLevel(logging.ERROR)  # it warns of an attribute that only it uses
+logging.getLogger("mail.log").setLevel(logging.CRITICAL)  # clients that refuse its certificate are expected
+warnings.filterwarnings("ignore", message="Requiring AUTH while not requiring TLS")  # it does not see implicit TLS
 
 
 @dataclass(frozen=True)
@@ -44,19 +46,23 @@ class Mail:
 class Mailbox:
     """Takes mails for everybody except `refused@…`, which it refuses for good."""
 
-    def __init__(self, folder: Path, user: str, password: str) -> None:
-        authority = trustme.CA()
+    def __init__(
+        self, folder: Path, user: str, password: str, context: Optional[ssl.SSLContext] = None, implicit: bool = False,
+        caller: Optional[ssl.SSLContext] = None,
+    ) -> None:
+        """Has a CA of its own unless a `context` is given; `caller` is who may look whether it is up."""
         self.ca_file = folder / "smtp-ca.pem"
-        authority.cert_pem.write_to_path(str(self.ca_file))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+        context = context or own_context(self.ca_file)
         self.port = free_port()
         self._mails: List[Mail] = []
         self._lock = threading.Lock()
-        self._controller = Controller(
-            self, hostname="127.0.0.1", port=self.port, tls_context=context, require_starttls=True,
-            auth_required=True, authenticator=authenticator(user, password),
+        how = {"ssl_context": context, "auth_require_tls": False} if implicit else \
+            {"tls_context": context, "require_starttls": True}
+        self._controller = Listener(
+            self, hostname="127.0.0.1", port=self.port, auth_required=True,
+            authenticator=authenticator(user, password), **how,
         )
+        self._controller.caller = caller
         self._controller.start()
 
     def mails(self) -> List[Mail]:
@@ -85,6 +91,29 @@ class Mailbox:
         with self._lock:
             self._mails.append(mail)
         return "250 taken"
+
+
+class Listener(Controller):
+    """aiosmtpd's, where callers have to show a certificate, too."""
+
+    caller: Optional[ssl.SSLContext] = None
+
+    def _trigger_server(self) -> None:
+        if self.caller is None:
+            super()._trigger_server()
+            return
+        with socket.create_connection((self.hostname, self.port), 5.0) as plain:
+            with self.caller.wrap_socket(plain, server_hostname="localhost") as wrapped:
+                wrapped.recv(1024)
+
+
+def own_context(ca_file: Path) -> ssl.SSLContext:
+    """A server certificate of a CA of its own, which goes to the file."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(ca_file))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+    return context
 
 
 def authenticator(user: str, password: str) -> Any:

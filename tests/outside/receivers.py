@@ -5,8 +5,11 @@ Serves both ends of scanbell: the receivers of its messages, and (in `providers`
 from __future__ import annotations
 
 import json
+import ssl
+import sys
 import threading
 import time
+import traceback
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Callable, Dict, List, Mapping, Optional, Type
@@ -21,6 +24,7 @@ class Received:
     headers: Mapping[str, str]
     body: bytes
     at: float
+    peer: str = ""  # whom the client's certificate names
 
     def json(self) -> Any:
         """The body as JSON."""
@@ -51,13 +55,20 @@ class HttpServer:
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
+        self._server.handle_error = complain  # type: ignore[method-assign]
+        self._scheme, self._host = "http", "127.0.0.1"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self._thread.start()
 
     @property
     def url(self) -> str:
-        """`http://127.0.0.1:PORT`."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        """`http://127.0.0.1:PORT`, or `https://localhost:PORT`."""
+        return f"{self._scheme}://{self._host}:{self._server.server_address[1]}"
+
+    def encrypt(self, context: ssl.SSLContext) -> None:
+        """Speaks TLS from now on; the handshake happens in the connection's own thread."""
+        self._scheme, self._host = "https", "localhost"
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
 
     def received(self) -> List[Received]:
         """Everything so far, oldest first."""
@@ -87,7 +98,7 @@ class HttpServer:
                 length = int(self.headers.get("Content-Length") or 0)
                 headers = {name.lower(): text for name, text in self.headers.items()}
                 body = self.rfile.read(length)
-                answer = take(Received(self.command, self.path, headers, body, time.time()))
+                answer = take(Received(self.command, self.path, headers, body, time.time(), peer_of(self.connection)))
                 self.send_response(answer.status)
                 for name, text in answer.headers.items():
                     self.send_header(name, text)
@@ -101,6 +112,19 @@ class HttpServer:
                 """Quiet: what came is recorded."""
 
         return Handler
+
+
+def complain(_request: Any, _client: Any) -> None:
+    """Says what broke in a handler, but for callers that hung up or did not get through the handshake."""
+    if not isinstance(sys.exc_info()[1], (ConnectionError, ssl.SSLError)):
+        traceback.print_exc()
+
+
+def peer_of(connection: Any) -> str:
+    """The common name in the client's certificate, if it showed one."""
+    shown = connection.getpeercert() if isinstance(connection, ssl.SSLSocket) else None
+    fields = [field for part in (shown or {}).get("subject", ()) for field in part]
+    return str(dict(fields).get("commonName", ""))
 
 
 class Receiver(HttpServer):

@@ -13,6 +13,7 @@ from typing import Dict, List, Tuple
 from .broker import Broker
 from .daemon import Binary, Daemon
 from .mailbox import Mailbox, free_port
+from .node import Nodes
 from .providers import Enkrypt, Sieve
 from .receivers import Answer, HookReceiver, SlackReceiver
 
@@ -27,6 +28,7 @@ SECRETS: Dict[str, str] = {
     "header value": "outside-header-value",
     "hook path": "hook-path-credential",
     "person": "oncall-person@example.com",
+    "amqp password": "outside-amqp-password",
 }
 
 #: Two secrets: the second is the one that is rotated in.
@@ -50,6 +52,7 @@ class World:
         self._daemons: List[Daemon] = []
         self._brokers: List[Broker] = []
         self._lock = threading.Lock()
+        self.nodes = Nodes()
         self.broker, self.daemon = self.new_daemon("main")
         self.api = self.daemon.api
 
@@ -82,6 +85,7 @@ class World:
         for server in (self.sieve, self.enkrypt, self.slack, self.hook, self.events, self.gone):
             server.close()
         self.mailbox.close()
+        self.nodes.close()
 
     def secret_file(self, name: str, text: str) -> str:
         """Writes a secret to a file; its path as TOML. In one step: another daemon may be reading it just now."""

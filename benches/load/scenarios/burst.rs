@@ -27,8 +27,8 @@ pub struct Turn {
     pub peak_kb: u64,
     /// The simulator's CPU time for a scan.
     pub world_cpu_us: f64,
-    /// Commits of the store, one flush each.
-    pub commits: f64,
+    /// Transactions of the store, and those of them that were flushed to the disk.
+    pub commits: (f64, f64),
     /// Lag, own delay, lost, doubled.
     pub told: serde_json::Map<String, Value>,
 }
@@ -51,7 +51,7 @@ pub async fn run(plan: &Plan) -> Result<Value, Failed> {
         json!({
             "scans_per_second": rate(turns).round(), "cpu_us_per_scan": cpu(turns).round(),
             "peak_kb": of(turns, |turn| turn.peak_kb as f64), "simulator_cpu_us_per_scan": of(turns, |turn| turn.world_cpu_us).round(),
-            "store_commits": of(turns, |turn| turn.commits), "arrivals": turns.last().map(|turn| turn.told.clone()),
+            "store_commits": of(turns, |turn| turn.commits.0), "fsyncs": of(turns, |turn| turn.commits.1), "arrivals": turns.last().map(|turn| turn.told.clone()),
         })
     };
     Ok(json!({
@@ -78,7 +78,7 @@ async fn bare_turn(plan: &Plan, broker: &Broker, world: &World, scans: usize) ->
         cpu_us: said["cpu"].as_f64().unwrap_or(f64::NAN) * 1e6 / scans as f64,
         peak_kb: said["peak_kb"].as_u64().unwrap_or(0),
         world_cpu_us: (world.cpu()? - before) * 1e6 / scans as f64,
-        commits: 0.0,
+        commits: (0.0, 0.0),
         told: told(&world.told().await?, scans * 2),
     })
 }
@@ -109,7 +109,7 @@ pub async fn our_turn(
         cpu_us: daemon.cpu()? * 1e6 / scans as f64,
         peak_kb: daemon.memory_kb()?.1,
         world_cpu_us: (world.cpu()? - before) * 1e6 / scans as f64,
-        commits: daemon.metric("scanbell_store_commits_total").await?,
+        commits: daemon.commits().await?,
         told: told(&world.told().await?, scans * 2),
     };
     daemon.stop()?;

@@ -37,12 +37,13 @@ pub async fn run(plan: &Plan) -> Result<Value, Failed> {
     let quick: Vec<Told> = world.told().await?.into_iter().filter(|one| one.hook == "quick").collect();
     let slow = world.taken(&["slow"]).await?;
     let peak = daemon.memory_kb()?.1;
+    let (_, fsyncs) = daemon.commits().await?;
     daemon.kill()?;
     broker.delete(&queue).await?;
     broker.delete(&format!("{queue}.dead")).await?;
     Ok(json!({
         "scans": scans, "scans_per_second": (scans as f64 / seconds).round(), "cpu_us_per_scan": (cpu * 1e6 / scans as f64).round(),
-        "peak_kb": peak, "webhook": told(&quick, scans), "told_by_the_slow_one_meanwhile": slow,
+        "peak_kb": peak, "fsyncs": fsyncs, "webhook": told(&quick, scans), "told_by_the_slow_one_meanwhile": slow,
     }))
 }
 

@@ -64,8 +64,9 @@ async fn ours(plan: &Plan, broker: &Broker, world: &World, during: Duration) -> 
     row.insert("cpu_us_per_scan".to_owned(), json!((daemon.cpu()? * 1e6 / scans as f64).round()));
     row.insert("simulator_cpu_us_per_scan".to_owned(), json!(((world.cpu()? - before) * 1e6 / scans as f64).round()));
     row.insert("peak_kb".to_owned(), json!(daemon.memory_kb()?.1));
-    let commits = daemon.metric("scanbell_store_commits_total").await?;
+    let (commits, fsyncs) = daemon.commits().await?;
     row.insert("store_commits_per_scan".to_owned(), json!(round(commits / scans as f64)));
+    row.insert("fsyncs_per_scan".to_owned(), json!(round(fsyncs / scans as f64)));
     daemon.stop()?;
     broker.delete(&queue).await?;
     broker.delete(&format!("{queue}.dead")).await?;

@@ -18,7 +18,7 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(300);
 
 pub async fn run(plan: &Plan) -> Result<Value, Failed> {
     let scans = plan.scans.unwrap_or(if plan.quick { 10_000 } else { 100_000 });
-    let watched = Duration::from_secs(if plan.quick { 20 } else { 120 });
+    let watched = Duration::from_secs(if plan.quick { 20 } else { 90 });
     let world = World::start("600s", "0s").await?;
     let broker = Broker::connect(&plan.broker).await?;
     let folder = tempfile::tempdir()?;
@@ -34,7 +34,10 @@ pub async fn run(plan: &Plan) -> Result<Value, Failed> {
     let all = take(&daemon, &broker, &queue, scans - scans / 10, scans).await?;
     let taken_in = started.elapsed().as_secs_f64();
     let (polls_before, cpu_before) = (world.polls().await?, daemon.cpu()?);
-    let rates = rates(&world, watched).await?;
+    // What came together is polled together at first; how soon does that wear off?
+    let (at_first, mut memory) = watch(&world, &daemon, watched).await?;
+    let (later, more_memory) = watch(&world, &daemon, watched).await?;
+    memory.extend(more_memory);
     let polls = world.polls().await? - polls_before;
     let cpu_us_per_poll = (daemon.cpu()? - cpu_before) * 1e6 / polls.max(1) as f64;
     let (now, peak) = daemon.memory_kb()?;
@@ -42,7 +45,7 @@ pub async fn run(plan: &Plan) -> Result<Value, Failed> {
     daemon.kill()?;
     let daemon = Daemon::start(&config).await?;
     let restart_ms = daemon.ready_after.as_millis() as u64;
-    let after_restart = self::rates(&world, watched).await?;
+    let (after_restart, memory_after) = watch(&world, &daemon, watched).await?;
     let (_, peak_after) = daemon.memory_kb()?;
     daemon.kill()?;
     broker.delete(&queue).await?;
@@ -50,7 +53,9 @@ pub async fn run(plan: &Plan) -> Result<Value, Failed> {
     Ok(json!({
         "scans": scans, "taken_in_seconds": taken_in.round(), "peak_kb": peak.max(peak_after), "memory_kb": now,
         "bytes_per_further_scan": (all as f64 - tenth as f64).max(0.0) * 1024.0 / (scans as f64 * 0.9),
-        "polls_per_second": spread(rates), "cpu_us_per_poll": cpu_us_per_poll.round(),
+        "memory_kb_every_15_s": memory, "memory_kb_every_15_s_after_restart": memory_after,
+        "polls_per_second_at_first": spread(at_first), "polls_per_second_later": spread(later),
+        "cpu_us_per_poll": cpu_us_per_poll.round(),
         "restart_ms": restart_ms, "polls_per_second_after_restart": spread(after_restart),
     }))
 }
@@ -72,17 +77,20 @@ async fn take(daemon: &Daemon, broker: &Broker, queue: &str, more: usize, wanted
     }
 }
 
-/// Polls in each second.
-async fn rates(world: &World, during: Duration) -> Result<Vec<i64>, Failed> {
-    let mut rates = Vec::new();
+/// Polls in each second, and the memory in kB now and then.
+async fn watch(world: &World, daemon: &Daemon, during: Duration) -> Result<(Vec<i64>, Vec<u64>), Failed> {
+    let (mut rates, mut memory) = (Vec::new(), Vec::new());
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     ticks.tick().await;
     let mut last = world.polls().await?;
-    for _ in 0..during.as_secs() {
+    for second in 1..=during.as_secs() {
         ticks.tick().await;
         let now = world.polls().await?;
         rates.push((now - last) as i64);
         last = now;
+        if second % 15 == 0 {
+            memory.push(daemon.memory_kb()?.0);
+        }
     }
-    Ok(rates)
+    Ok((rates, memory))
 }

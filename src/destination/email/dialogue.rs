@@ -10,6 +10,7 @@ use lettre::transport::smtp::commands::{Data, Mail, Noop, Quit, Rcpt, Rset};
 use super::memory::Settled;
 use super::wire::{Meter, Server, Session};
 use crate::domain::delivery::Reason;
+use crate::egress::tls_trouble;
 
 /// Servers close idle connections after a minute or more.
 const IDLE: Duration = Duration::from_secs(30);
@@ -66,6 +67,9 @@ impl Trouble {
 
     /// A negative reply, or no reply at all, to a command of a message.
     fn of(error: &Error, meter: &Meter) -> Self {
+        if let Some(said) = tls_trouble(error) {
+            return Self::new(Reason::Tls, said); // TLS 1.3: our certificate is judged after the handshake
+        }
         let text = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
         let Some(code) = error.status().map(u16::from) else {
             let (reason, what) = match error {
@@ -129,6 +133,12 @@ impl Pool {
 
     pub(super) fn server(&self) -> &Server {
         &self.server
+    }
+
+    /// A test has less patience.
+    #[cfg(test)]
+    pub(super) fn hurry(&mut self, connect: Duration) {
+        self.server.connect = connect;
     }
 
     /// Sends one message; answers what became of each recipient. A `Trouble` says that of nobody anything is known.

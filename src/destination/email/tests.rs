@@ -206,6 +206,7 @@ async fn each_way_to_sign_in_says_what_it_must(#[case] auth: Auth, #[case] expec
 
 #[rstest]
 #[case("535 5.7.8 hunter2-password of anna@corp.example is wrong", "retry unauthorized")]
+#[case("535 no dXNlcj1hbm5hQGNvcnAuZXhhbXBsZQFhdXRoPUJlYXJlciBodW50ZXIyLXBhc3N3b3JkAQE= here", "retry unauthorized")]
 #[case("334 eyJzdGF0dXMiOiI0MDAifQ==", "retry unauthorized")]
 #[case("454 4.7.0 later", "retry server_error")]
 #[tokio::test]
@@ -219,6 +220,50 @@ async fn a_refused_sign_in_is_for_people_to_mend_and_shows_no_secret(
     assert_eq!(in_short(&sent), expected);
     let answer = sent.answer.unwrap();
     assert!(!answer.contains("hunter2") && !answer.contains("anna"), "{answer}");
+    assert!(!answer.contains("dXNlcj1hbm5h"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_password_that_was_replaced_in_its_file_is_used_by_the_next_attempt() {
+    let new = "AUTH PLAIN AHNjYW5iZWxsAG5ldy1wYXNzd29yZA=="; // scanbell, new-password
+    let stub =
+        SmtpStub::start(move |line| (line.starts_with("AUTH") && line != new).then(|| say("535 5.7.8 no"))).await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "old-password\n").unwrap();
+    let email = build(&Settings {
+        username: Some("scanbell".into()),
+        password_file: Some(file.path().to_owned()),
+        ..settings(&stub, &["anna@example.com"])
+    });
+    assert_eq!(in_short(&email.send(&mail_notification("oncall", "s", "t")).await), "retry unauthorized");
+    std::fs::write(file.path(), "new-password\n").unwrap();
+    assert_eq!(in_short(&email.send(&mail_notification("oncall", "s", "t")).await), "delivered ok");
+}
+
+#[rstest]
+#[case::implicit("smtps")]
+#[case::starttls("smtp")]
+#[tokio::test]
+async fn a_mail_server_that_never_finishes_the_handshake_is_left_in_time(#[case] scheme: &str) {
+    let stub = SmtpStub::start(|line| match line.split(' ').next() {
+        Some("EHLO") => Some(say("250-stub\r\n250 STARTTLS")),
+        Some("STARTTLS") => Some(say("220 go")),
+        Some("(greeting)" | "MAIL") => None,
+        _ => Some(React::Hang),
+    })
+    .await;
+    let (_, ca) = crate::destination::testing::tls_server();
+    let mut email = build(&Settings {
+        smtp: Some(format!("{scheme}://localhost:{}", stub.address.port())),
+        tls: Tls::Required,
+        ca_file: Some(ca.path().to_owned()),
+        ..settings(&stub, &["anna@example.com"])
+    });
+    email.pool.hurry(Duration::from_millis(500));
+    let began = Instant::now();
+    let sent = email.send(&mail_notification("oncall", "s", "t")).await;
+    assert!(["retry connect", "retry tls"].contains(&in_short(&sent).as_str()), "{sent:?}");
+    assert!(began.elapsed() < Duration::from_secs(10));
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! STARTTLS is done here and not by lettre: one trust store for all of scanbell, and no byte that came before
 //! the handshake is taken for an answer after it. lettre then finds an encrypted connection that greets it.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -23,7 +24,7 @@ use tokio_rustls::TlsConnector;
 use super::dialogue::Trouble;
 use crate::destination::answer::Redactor;
 use crate::domain::delivery::Reason;
-use crate::egress::TlsSetup;
+use crate::egress::{TlsSetup, tls_trouble};
 use crate::secret::{ExposeSecret, SecretSource};
 
 /// More than this in answer to one message is no mail server.
@@ -143,10 +144,13 @@ impl Server {
         if self.tls.no_roots {
             return Err(Trouble::new(Reason::Tls, TlsSetup::NO_ROOTS));
         }
-        let failed = |what: String| Trouble::new(Reason::Tls, format!("TLS failed: {what}"));
-        let name = ServerName::try_from(self.host.clone()).map_err(|error| failed(error.to_string()))?;
+        let failed = |error: &(dyn Error + 'static)| {
+            let said = tls_trouble(error).unwrap_or_else(|| format!("TLS failed: {error}"));
+            Trouble::new(Reason::Tls, said)
+        };
+        let name = ServerName::try_from(self.host.clone()).map_err(|error| failed(&error))?;
         let connector = TlsConnector::from(self.tls.config.clone());
-        connector.connect(name, tcp).await.map_err(|error| failed(error.to_string()))
+        connector.connect(name, tcp).await.map_err(|error| failed(&error))
     }
 
     async fn sign_in(&self, login: &Login, session: &mut Session) -> Result<(), Trouble> {
@@ -164,7 +168,11 @@ impl Server {
     pub(super) fn hide_secrets(&self, redactor: &mut Redactor) {
         let Some(login) = &self.login else { return };
         if let Ok(password) = login.password.read() {
-            redactor.hide(password.expose_secret());
+            let (user, password) = (&login.username, password.expose_secret());
+            redactor.hide(password);
+            // As AUTH sends them, which a server may quote: base64.
+            redactor.hide(&format!("\0{user}\0{password}"));
+            redactor.hide(&format!("user={user}\x01auth=Bearer {password}\x01\x01"));
         }
         redactor.hide(&login.username);
     }

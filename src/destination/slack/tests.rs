@@ -5,7 +5,7 @@ use std::time::Duration;
 use rstest::rstest;
 
 use super::*;
-use crate::destination::testing::{HttpStub, answer, http_notification};
+use crate::destination::testing::{HttpStub, answer, http_notification, mutual_tls_server};
 use crate::destination::{Destination, Settings as Any};
 use crate::time::from_millis;
 
@@ -117,12 +117,67 @@ async fn a_probe_tries_the_token_of_a_bot() {
     assert!(bot(&bad).probe().await.unwrap_err().contains("invalid_auth"));
 }
 
+#[tokio::test]
+async fn a_url_or_token_that_was_replaced_in_its_file_is_used_by_the_next_attempt() {
+    let stub = stub(403, "", "invalid_token").await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let (api, path) = (format!("http://{}/api", stub.address), Some(file.path().to_owned()));
+    std::fs::write(file.path(), format!("http://{}/services/old", stub.address)).unwrap();
+    let by_hook = Settings { webhook_url_file: path.clone(), ..Settings::default() };
+    let (bot_token_file, channel) = (path, Some("C1".to_owned()));
+    let by_bot = Settings { bot_token_file, channel, api_url: Some(api), ..Settings::default() };
+    let hook = Destination::build("secops", &Any::Slack(by_hook)).unwrap();
+    assert_eq!(in_short(&send(&hook).await), "retry unauthorized");
+    std::fs::write(file.path(), format!("http://{}/services/new\n", stub.address)).unwrap();
+    send(&hook).await;
+    assert_eq!(stub.got().pop().unwrap().line, "POST /services/new HTTP/1.1\r\n");
+    std::fs::write(file.path(), "xoxb-old").unwrap();
+    let bot = Destination::build("secops", &Any::Slack(by_bot)).unwrap();
+    send(&bot).await;
+    std::fs::write(file.path(), "xoxb-new\n").unwrap();
+    send(&bot).await;
+    assert_eq!(stub.got().pop().unwrap().headers["authorization"], "Bearer xoxb-new");
+}
+
+#[tokio::test]
+async fn a_private_ca_and_a_client_certificate_are_used_for_hooks_and_bots() {
+    let (tls, [ca, cert, key]) = mutual_tls_server();
+    let stub = HttpStub::start_tls(tls, |_| answer(200, "", r#"{"ok":true}"#)).await;
+    let base = format!("https://localhost:{}", stub.address.port());
+    let file = |file: &tempfile::NamedTempFile| Some(file.path().to_owned());
+    let known = Settings { ca_file: file(&ca), cert_file: file(&cert), key_file: file(&key), ..Settings::default() };
+    let hook = Settings { webhook_url: Some(SecretString::from(format!("{base}/services/T/B/x"))), ..known.clone() };
+    let bot = Settings {
+        bot_token: Some(SecretString::from("xoxb-1")),
+        channel: Some("C1".to_owned()),
+        api_url: Some(format!("{base}/api")),
+        ..known
+    };
+    for settings in [hook, bot] {
+        let nameless = Settings { cert_file: None, key_file: None, ..settings.clone() };
+        let stranger = Settings { ca_file: None, ..nameless.clone() };
+        assert_eq!(in_short(&send(&build(stranger)).await), "retry tls");
+        let sent = send(&build(nameless)).await;
+        assert_eq!(in_short(&sent), "retry tls", "{sent:?}");
+        let known = build(settings);
+        known.probe().await.unwrap();
+        assert_eq!(in_short(&send(&known).await), "delivered ok");
+    }
+}
+
+fn build(settings: Settings) -> Destination {
+    Destination::build("secops", &Any::Slack(settings)).unwrap()
+}
+
 #[test]
 fn everything_that_is_wrong_is_said_at_once() {
     let said = |settings| Destination::build("secops", &Any::Slack(settings)).unwrap_err().to_string();
     assert!(said(Settings::default()).contains("neither `webhook_url` nor `bot_token`"));
     let token = Some(SecretString::from("xoxb-1"));
     assert!(said(Settings { bot_token: token.clone(), ..Settings::default() }).contains("needs `channel`"));
+    let (api_url, channel) = (Some("https://u:hunter2@slack.com/api".to_owned()), Some("C1".to_owned()));
+    let signed_in = said(Settings { bot_token: token.clone(), channel, api_url, ..Settings::default() });
+    assert!(signed_in.contains("must not contain a user") && !signed_in.contains("hunter2"), "{signed_in}");
     let both = Settings { bot_token: token, webhook_url: Some(SecretString::from("https://x")), ..Settings::default() };
     assert!(said(both).contains("keep one of them"));
     let wrong = Settings {

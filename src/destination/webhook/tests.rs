@@ -155,6 +155,25 @@ async fn a_url_in_a_file_is_read_for_each_attempt_and_a_bad_one_is_tried_again()
     assert_eq!(stub.got().remove(0).line, "POST /new HTTP/1.1\r\n");
 }
 
+#[tokio::test]
+async fn a_signing_secret_that_was_replaced_in_its_file_signs_the_next_attempt() {
+    let stub = HttpStub::start(|_| answer(401, "", "bad signature")).await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let url = format!("http://{}/", stub.address);
+    std::fs::write(file.path(), SECRET).unwrap();
+    let destination = build(Settings { signing_secret_file: Some(file.path().to_owned()), ..settings(&url) });
+    for secret in [SECRET, OTHER] {
+        std::fs::write(file.path(), format!("{secret}\n")).unwrap();
+        let now = Clock::real().now();
+        let sent = destination.send(&http_notification("siem", BODY), now).await;
+        assert_eq!(sent.verdict, Verdict::retry(Reason::Unauthorized));
+        let got = stub.got().pop().unwrap();
+        let signed = standardwebhooks::Webhook::new(secret).unwrap();
+        let signature = signed.sign(&got.headers["webhook-id"], now.as_second(), BODY).unwrap();
+        assert_eq!(got.headers["webhook-signature"], signature);
+    }
+}
+
 #[test]
 fn everything_that_is_wrong_is_said_at_once_and_no_secret_with_it() {
     let said = problems(Settings {
@@ -209,6 +228,7 @@ async fn a_private_ca_is_trusted_where_it_is_named_and_nowhere_else() {
     let stranger = build(settings(&url));
     let sent = stranger.send(&http_notification("siem", BODY), from_millis(0)).await;
     assert_eq!(sent.verdict, Verdict::retry(Reason::Tls), "{sent:?}");
+    assert!(sent.answer.unwrap().contains("`ca_file`"), "the way out is kept with the attempt");
     assert!(stranger.probe().await.unwrap_err().contains("certificate"));
 }
 
@@ -223,7 +243,9 @@ async fn a_client_certificate_is_shown_to_a_server_that_wants_one() {
     let known =
         Settings { cert_file: Some(cert.path().to_owned()), key_file: Some(key.path().to_owned()), ..nameless.clone() };
     assert_eq!(build(known).send(&http_notification("siem", BODY), from_millis(0)).await.verdict, Verdict::OK);
+    assert!(build(nameless.clone()).probe().await.unwrap_err().contains("set `cert_file` and `key_file`"));
     let sent = build(nameless).send(&http_notification("siem", BODY), from_millis(0)).await;
-    assert_eq!(sent.verdict.as_str(), "retry", "{sent:?}");
+    assert_eq!(sent.verdict, Verdict::retry(Reason::Tls), "{sent:?}");
+    assert!(sent.answer.unwrap().contains("set `cert_file` and `key_file`"));
     assert_eq!(stub.got().len(), 1);
 }

@@ -4,12 +4,11 @@ use std::future::Future;
 use std::time::Duration;
 
 use lapin::options::{ConfirmSelectOptions, QueueDeclareOptions};
-use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
 
 use super::error::AmqpError;
-use super::settings::{Pem, Settings};
+use super::settings::Settings;
 use super::wire;
 
 /// A connect with its handshake; the client itself bounds only the TCP part.
@@ -19,13 +18,11 @@ pub(super) const CALL_LIMIT: Duration = Duration::from_secs(15);
 /// A polite goodbye; without one the broker notices by itself.
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 
+const CONNECT: &str = "connect to the broker";
+
 /// Awaits a call to the broker, but not for ever.
 pub(super) async fn call<T>(what: &str, call: impl Future<Output = lapin::Result<T>>) -> Result<T, AmqpError> {
-    within(CALL_LIMIT, what, call).await
-}
-
-async fn within<T>(limit: Duration, what: &str, call: impl Future<Output = lapin::Result<T>>) -> Result<T, AmqpError> {
-    match tokio::time::timeout(limit, call).await {
+    match tokio::time::timeout(CALL_LIMIT, call).await {
         Ok(result) => result.map_err(|error| AmqpError::during(what, &error)),
         Err(_) => Err(AmqpError::timeout(what)),
     }
@@ -34,19 +31,18 @@ async fn within<T>(limit: Duration, what: &str, call: impl Future<Output = lapin
 /// Opens a connection; `role` is what the broker's own tools show it as.
 pub(super) async fn connect(settings: &Settings, role: &str) -> Result<Connection, AmqpError> {
     let uri = settings.uri()?;
-    let tls = tls(settings.pem()?);
-    // One provider for the whole program; a second one is refused, and that is fine.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    let tls = settings.tls(&uri)?;
     let properties = ConnectionProperties::default()
         .with_connection_name(format!("scanbell {role}").into())
         .with_client_property("product".into(), "scanbell".into())
         .with_client_property("version".into(), env!("CARGO_PKG_VERSION").into());
-    within(CONNECT_LIMIT, "connect to the broker", wire::open(uri, properties, tls)).await
-}
-
-fn tls(pem: Pem) -> OwnedTLSConfig {
-    let identity = pem.cert.zip(pem.key).map(|(cert, key)| OwnedIdentity::PKCS8 { pem: cert.into(), key: key.into() });
-    OwnedTLSConfig { identity, cert_chain: pem.ca }
+    let encrypted = tls.is_some();
+    match tokio::time::timeout(CONNECT_LIMIT, wire::open(uri, properties, tls)).await {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(error)) if encrypted => Err(AmqpError::during_tls(CONNECT, &error)),
+        Ok(Err(error)) => Err(AmqpError::during(CONNECT, &error)),
+        Err(_) => Err(AmqpError::timeout(CONNECT)),
+    }
 }
 
 /// Opens a channel.

@@ -48,6 +48,11 @@ impl OpenTags {
         self.lock().first().copied()
     }
 
+    /// How many are open.
+    pub(super) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
     fn remove(&self, tag: u64) {
         self.lock().remove(&tag);
     }

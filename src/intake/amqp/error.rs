@@ -3,6 +3,8 @@
 use lapin::ErrorKind;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 
+use crate::egress::tls_trouble;
+
 /// Why something with the broker did not work.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{sentence}")]
@@ -33,14 +35,30 @@ impl AmqpError {
         Self { sentence, needs_person: needs_person(error) }
     }
 
+    /// The same on a connection that is encrypted. A broker that wants another certificate of ours hangs up after our
+    /// side of the handshake, and what it says about it may be lost with that.
+    pub(super) fn during_tls(what: &str, error: &lapin::Error) -> Self {
+        let plain = Self::during(what, error);
+        if plain.needs_person || !hung_up(error) {
+            return plain;
+        }
+        Self::settings(format!(
+            "{}; perhaps it wants a client certificate: see `cert_file` and `key_file`",
+            plain.sentence
+        ))
+    }
+
     /// No answer in time.
     pub(super) fn timeout(what: &str) -> Self {
         Self::away(format!("cannot {what}: no answer in time"))
     }
 }
 
-/// Refused user, unknown virtual host, missing or unequal queue: these do not pass by themselves.
+/// Refused user, unknown virtual host, missing or unequal queue, TLS: these do not pass by themselves.
 fn needs_person(error: &lapin::Error) -> bool {
+    if let ErrorKind::IOError(error) = error.kind() {
+        return tls_trouble(error.as_ref()).is_some();
+    }
     let ErrorKind::ProtocolError(error) = error.kind() else { return false };
     matches!(
         error.kind(),
@@ -49,10 +67,16 @@ fn needs_person(error: &lapin::Error) -> bool {
     )
 }
 
+fn hung_up(error: &lapin::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let ErrorKind::IOError(error) = error.kind() else { return false };
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+}
+
 fn words(error: &lapin::Error) -> String {
     match error.kind() {
         ErrorKind::ProtocolError(error) => error.get_message().to_string(),
-        ErrorKind::IOError(error) => error.to_string(),
+        ErrorKind::IOError(error) => tls_trouble(error.as_ref()).unwrap_or_else(|| error.to_string()),
         _ => error.to_string(),
     }
 }

@@ -53,12 +53,14 @@ impl Reporter {
     /// Requests are being taken.
     pub(super) fn up(&self) {
         metrics::amqp_connected(true);
+        metrics::amqp_blocked(false);
         self.0.send_replace(Condition { connected: true, ..Condition::default() });
     }
 
     /// Requests are not being taken.
     pub(super) fn down(&self, reason: impl Into<String>) {
         metrics::amqp_connected(false);
+        metrics::amqp_blocked(false);
         self.0.send_replace(Condition { connected: false, blocked: false, reason: Some(reason.into()) });
     }
 
@@ -67,6 +69,7 @@ impl Reporter {
         self.0.send_if_modified(|condition| {
             let changed = condition.connected && (condition.blocked != blocked || condition.reason != trouble);
             if changed {
+                metrics::amqp_blocked(blocked);
                 *condition = Condition { connected: true, blocked, reason: trouble };
             }
             changed

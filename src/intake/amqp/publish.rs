@@ -61,6 +61,16 @@ impl Publisher {
         self.connection.status().blocked()
     }
 
+    /// Comes back once the broker has taken nothing for so long.
+    pub(super) async fn blocked_for(&self, limit: Duration) {
+        const LOOK: Duration = Duration::from_millis(500);
+        let mut blocked = Duration::ZERO;
+        while blocked < limit {
+            tokio::time::sleep(LOOK).await;
+            blocked = if self.blocked() { blocked + LOOK } else { Duration::ZERO };
+        }
+    }
+
     /// Publishes to a queue by its name and awaits the confirms. Answers in order, up to the first loss of the
     /// connection: what has no answer was not tried or is lost with it.
     pub(super) async fn publish(&self, queue: &str, letters: &[Letter]) -> Vec<Result<(), PublishError>> {

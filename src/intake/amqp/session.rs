@@ -23,6 +23,7 @@ use super::health::Reporter;
 use super::message::Message;
 use super::settings::Settings;
 use super::topology;
+use super::watchdog::Watchdog;
 use crate::intake::{Intake, Outcome, Source};
 use crate::time::{Backoff, chance};
 
@@ -76,12 +77,13 @@ impl<'a> Session<'a> {
     }
 
     /// Takes requests until told to stop (`Ok`) or until something breaks.
-    pub(super) async fn consume(&mut self, stop: &CancellationToken) -> Result<(), AmqpError> {
+    pub(super) async fn consume(&mut self, stop: &CancellationToken, watchdog: &mut Watchdog) -> Result<(), AmqpError> {
+        watchdog.begin();
         loop {
             let first = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                message = self.next() => message?,
+                message = self.next(watchdog) => message?,
             };
             let batch = Batch::read(self.ready_with(first));
             let Some(outcomes) = self.commit(&batch, stop).await? else { return Ok(()) };
@@ -90,15 +92,18 @@ impl<'a> Session<'a> {
     }
 
     /// The next message; an error once the consumer or its channel is gone, however quietly.
-    async fn next(&mut self) -> Result<Message, AmqpError> {
+    async fn next(&mut self, watchdog: &mut Watchdog) -> Result<Message, AmqpError> {
         loop {
             if let Some(error) = self.ended.take() {
                 return Err(error);
             }
-            match tokio::time::timeout(WATCHDOG, self.consumer.next()).await {
-                Ok(item) => return self.message(item),
-                Err(_) => self.alive()?,
+            if let Ok(item) = tokio::time::timeout(WATCHDOG, self.consumer.next()).await {
+                watchdog.fed();
+                return self.message(item);
             }
+            self.alive()?;
+            let room = self.open.count() < usize::from(self.settings.prefetch);
+            watchdog.look(&self.connection, self.settings, room).await?;
         }
     }
 

@@ -1,12 +1,13 @@
 //! `[amqp]`: where the broker is and what its queues are called.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use lapin::uri::{AMQPScheme, AMQPUri};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::error::AmqpError;
+use crate::egress::{TlsFiles, TlsSetup, tls_config};
 use crate::problem::{Problem, Problems};
 use crate::secret::{ExposeSecret, SecretSource, SecretString};
 
@@ -106,7 +107,7 @@ impl Settings {
                     .hint("1 to 65535; 256 is the default"),
             );
         }
-        self.check_files(place, &mut problems);
+        problems.collect(tls_config(place, &self.tls_files()));
         problems
     }
 
@@ -124,18 +125,8 @@ impl Settings {
         }
     }
 
-    fn check_files(&self, place: &str, problems: &mut Problems) {
-        if self.cert_file.is_some() != self.key_file.is_some() {
-            problems.push(
-                Problem::new(place, "`cert_file` and `key_file` go together, and only one is set")
-                    .hint("set both, or neither"),
-            );
-        }
-        for (key, file) in [("ca_file", &self.ca_file), ("cert_file", &self.cert_file), ("key_file", &self.key_file)] {
-            if let Some(Err(fact)) = file.as_deref().map(|file| read_pem(key, file)) {
-                problems.push(Problem::new(place, fact).hint("it must be a PEM file that scanbell may read"));
-            }
-        }
+    fn tls_files(&self) -> TlsFiles {
+        TlsFiles { ca_file: self.ca_file.clone(), cert_file: self.cert_file.clone(), key_file: self.key_file.clone() }
     }
 
     /// Where to connect to, with the secret read now.
@@ -147,24 +138,17 @@ impl Settings {
         parse_url(url.expose_secret()).ok_or_else(|| AmqpError::settings("`url` is not the URL of a broker"))
     }
 
-    /// The PEM files as they are now: CA, our chain, its key.
-    pub(super) fn pem(&self) -> Result<Pem, AmqpError> {
-        let read = |key, file: &Option<PathBuf>| {
-            file.as_deref().map(|file| read_pem(key, file)).transpose().map_err(AmqpError::settings)
-        };
-        Ok(Pem {
-            ca: read("ca_file", &self.ca_file)?,
-            cert: read("cert_file", &self.cert_file)?,
-            key: read("key_file", &self.key_file)?,
-        })
+    /// What `amqps://` is encrypted with, the PEM files as they are now; `None` for `amqp://`.
+    pub(super) fn tls(&self, uri: &AMQPUri) -> Result<Option<TlsSetup>, AmqpError> {
+        if uri.scheme != AMQPScheme::AMQPS {
+            return Ok(None);
+        }
+        let setup = tls_config("[amqp]", &self.tls_files()).map_err(|problems| {
+            let facts: Vec<&str> = problems.iter().map(|problem| problem.fact.as_str()).collect();
+            AmqpError::settings(facts.join("; "))
+        })?;
+        if setup.no_roots { Err(AmqpError::settings(TlsSetup::NO_ROOTS)) } else { Ok(Some(setup)) }
     }
-}
-
-/// Contents of PEM files.
-pub(super) struct Pem {
-    pub(super) ca: Option<String>,
-    pub(super) cert: Option<String>,
-    pub(super) key: Option<String>,
 }
 
 /// A URL as it is meant: `/` alone is the default virtual host, and a host may be an IPv6 address.
@@ -189,13 +173,6 @@ fn check_name(place: &str, key: &str, name: &str, problems: &mut Problems) {
         _ => return,
     };
     problems.push(Problem::new(place, fact).hint("the name of a queue, like \"scan.requests\""));
-}
-
-/// A PEM file; the error names the file, never the content.
-fn read_pem(key: &str, file: &Path) -> Result<String, String> {
-    let text =
-        std::fs::read_to_string(file).map_err(|error| format!("`{key}`: cannot read {}: {error}", file.display()))?;
-    if text.contains("-----BEGIN ") { Ok(text) } else { Err(format!("`{key}`: {} holds no PEM block", file.display())) }
 }
 
 #[cfg(test)]
@@ -231,8 +208,7 @@ mod tests {
             "`queue` begins",
             "are the same",
             "`prefetch` is 0",
-            "only one is set",
-            "cannot read",
+            "`cert_file` is set and `key_file` is not",
         ] {
             assert!(problems.contains(part), "{part} is not in {problems}");
         }

@@ -35,18 +35,40 @@ pub(super) async fn ensure(connection: &Connection, settings: &Settings) -> Resu
 
 /// A queue that must be there: how many messages wait in it.
 pub(super) async fn find(connection: &Connection, queue: &str) -> Result<u32, AmqpError> {
-    look(connection, queue).await?.ok_or_else(|| {
+    found(look(connection, queue).await?, queue)
+}
+
+fn found<T>(looked: Option<T>, queue: &str) -> Result<T, AmqpError> {
+    looked.ok_or_else(|| {
         AmqpError::settings(format!(
             "queue `{queue}` does not exist; create it, or let scanbell do it with `declare = true`"
         ))
     })
 }
 
+/// How a queue stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Standing {
+    /// Messages that no consumer has.
+    pub(super) waiting: u32,
+    /// Everybody who takes from it.
+    pub(super) consumers: u32,
+}
+
+/// How a queue stands that must be there.
+pub(super) async fn stand(connection: &Connection, queue: &str) -> Result<Standing, AmqpError> {
+    found(inspect(connection, queue).await?, queue)
+}
+
 /// Whether a queue is there, and how many messages wait in it.
 pub(super) async fn look(connection: &Connection, queue: &str) -> Result<Option<u32>, AmqpError> {
+    Ok(inspect(connection, queue).await?.map(|standing| standing.waiting))
+}
+
+async fn inspect(connection: &Connection, queue: &str) -> Result<Option<Standing>, AmqpError> {
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     match connect::declare(connection, queue, options, FieldTable::default()).await? {
-        Ok(queue) => Ok(Some(queue.message_count())),
+        Ok(queue) => Ok(Some(Standing { waiting: queue.message_count(), consumers: queue.consumer_count() })),
         Err(error) if error::not_found(&error) => Ok(None),
         Err(error) => Err(AmqpError::during(&format!("look for queue `{queue}`"), &error)),
     }

@@ -1,4 +1,4 @@
-//! The stream between the broker and the client, with a [`Mender`] in it.
+//! The stream between the broker and the client: TCP, TLS as everywhere else in scanbell, and a [`Mender`] in it.
 
 use std::future::Future;
 use std::io::{self, Read, Write};
@@ -14,29 +14,46 @@ use async_rs::{Runtime, Tokio};
 use bytes::{Buf, BytesMut};
 use futures::Stream;
 use futures::io::{AsyncRead, AsyncWrite};
-use lapin::tcp::{AMQPUriTcpExt, AsyncTcpStream, OwnedTLSConfig};
+use lapin::tcp::AsyncTcpStream;
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use super::frames::Mender;
+use crate::egress::TlsSetup;
 
-/// A plain or TLS stream of the client's own.
-type Raw = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
+/// A plain or TLS stream.
+type Raw = Box<dyn Wire>;
 
-/// Opens a connection whose incoming frames are mended.
+trait Wire: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Sync + Unpin {}
+
+impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Sync + Unpin> Wire for S {}
+
+/// Opens a connection whose incoming frames are mended; with `tls`, everything on it is encrypted.
 pub(super) async fn open(
     uri: AMQPUri,
     options: ConnectionProperties,
-    tls: OwnedTLSConfig,
+    tls: Option<TlsSetup>,
 ) -> lapin::Result<Connection> {
     let tokio = Tokio::current();
-    let runtime = Runtime::new(RuntimeParts::new(tokio.clone(), MendingReactor(tokio.clone())));
-    let plain = Runtime::new(tokio);
+    let runtime = Runtime::new(RuntimeParts::new(tokio.clone(), MendingReactor(tokio)));
     let connect = async move |uri: AMQPUri, _: Runtime<RuntimeParts<Tokio, MendingReactor>>| {
-        let raw = uri.connect_with_config_async(tls.as_ref(), &plain).await?;
-        Ok(AsyncTcpStream::Plain(Mended::new(raw)))
+        Ok(AsyncTcpStream::Plain(Mended::new(dial(&uri, tls.as_ref()).await?)))
     };
     Connection::connector(uri, runtime, connect, options).await
+}
+
+/// Connects and, where it is wanted, makes sure of who is there.
+async fn dial(uri: &AMQPUri, tls: Option<&TlsSetup>) -> io::Result<Raw> {
+    let host = uri.authority.host.as_str();
+    let tcp = TcpStream::connect((host, uri.authority.port)).await?;
+    tcp.set_nodelay(true).ok(); // an acknowledgement is small and must not wait for the next
+    let Some(tls) = tls else { return Ok(Box::new(tcp)) };
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    Ok(Box::new(TlsConnector::from(tls.config.clone()).connect(name, tcp).await?))
 }
 
 /// What the broker sends, mended; what the client sends, as it is.
@@ -60,11 +77,12 @@ impl AsyncRead for Mended {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         while this.ready.is_empty() {
-            let read = ready!(Pin::new(&mut this.raw).poll_read(cx, &mut this.scratch))?;
-            if read == 0 {
+            let mut read = ReadBuf::new(&mut this.scratch);
+            ready!(Pin::new(&mut this.raw).poll_read(cx, &mut read))?;
+            if read.filled().is_empty() {
                 return Poll::Ready(Ok(0)); // part of a frame is of no use to anybody
             }
-            this.mender.push(this.scratch.get(..read).unwrap_or_default(), &mut this.ready);
+            this.mender.push(read.filled(), &mut this.ready);
         }
         let count = this.ready.len().min(buffer.len());
         this.ready.copy_to_slice(&mut buffer[..count]);
@@ -90,7 +108,7 @@ impl AsyncWrite for Mended {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.raw).poll_close(cx)
+        Pin::new(&mut self.raw).poll_shutdown(cx)
     }
 }
 
@@ -117,11 +135,11 @@ impl Reactor for MendingReactor {
         self.0.interval(duration)
     }
 
+    #[expect(clippy::manual_async_fn, reason = "an async fn would borrow from self, and the trait forbids that")]
     fn tcp_connect_addr(
         &self,
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
-        let connecting = self.0.tcp_connect_addr(address);
-        async move { Ok(Mended::new(AsyncTcpStream::Plain(connecting.await?))) }
+        async move { Ok(Mended::new(Box::new(TcpStream::connect(address).await?))) }
     }
 }

@@ -153,7 +153,7 @@ pub async fn the_next_due_time_is_the_attempt_the_end_of_the_lease_or_none(harne
 
 pub async fn no_delivery_is_claimed_twice_by_eight_deliverers_at_once(harness: &dyn Harness) {
     let store = harness.open().await;
-    let other = harness.open().await;
+    let other = another_daemon(harness, &store).await;
     let ids = deliveries_to(&store, 300, &["siem"], at(1000)).await;
     let mut deliverers = JoinSet::new();
     for number in 0..8 {

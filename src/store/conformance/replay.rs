@@ -66,8 +66,10 @@ pub async fn one_delivery_is_replayed_unless_it_is_pending(harness: &dyn Harness
     let claim = claim_deliveries(&store, "siem", at(300)).await.remove(0);
     assert_eq!(claim.progress.attempts, 1);
     assert!(record_one(&store, attempted(&claim, Reason::Ok, Next::Delivered, at(400))).await);
+    let told = store.delivery(id).await.unwrap().unwrap().1;
     assert_eq!(store.replay_one(id, at(500)).await.unwrap(), Some(true), "a delivered one, too");
     assert_eq!(state(&store, id).await, Pending);
+    assert_eq!(store.delivery(id).await.unwrap().unwrap().1, told, "what was attempted stays");
 }
 
 pub async fn a_replay_of_thousands_touches_each_once(harness: &dyn Harness) {

@@ -134,7 +134,7 @@ pub async fn a_batch_is_answered_record_by_record(harness: &dyn Harness) {
 
 pub async fn no_scan_is_claimed_twice_by_eight_watchers_at_once(harness: &dyn Harness) {
     let store = harness.open().await;
-    let other = harness.open().await;
+    let other = another_daemon(harness, &store).await;
     let ids = follow(&store, 400).await;
     let mut watchers = JoinSet::new();
     for number in 0..8 {

@@ -1,14 +1,14 @@
 //! Finished scans and events that nobody was told of yet: claimed, and closed with their deliveries.
 
 use bytes::Bytes;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::asks;
 use super::codes::PENDING;
 use super::failure::Failure;
-use super::writer::Tx;
+use super::writer::{Look, Tx};
 use crate::domain::report::Report;
 use crate::store::{Announcement, AnnouncementRecord, Claim, Subject};
 use crate::time::Timestamp;
@@ -25,6 +25,15 @@ pub(super) struct Claimed {
 enum ClaimedSubject {
     Report { report: String, raw: Option<String>, asks: Vec<String> },
     Event(String),
+}
+
+impl ClaimedSubject {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Report { report, raw, .. } => report.len() + raw.as_ref().map_or(0, String::len),
+            Self::Event(event) => event.len(),
+        }
+    }
 }
 
 impl Claimed {
@@ -52,55 +61,59 @@ fn parse_report(report: &str, raw: Option<String>, asks: &[String]) -> Result<Su
     Ok(Subject::Report { report, asks })
 }
 
-/// Leases up to `limit` until `lease_end`, oldest first.
-pub(super) fn claim(tx: &Tx<'_>, now: Timestamp, lease_end: Timestamp, limit: u32) -> Result<Vec<Claimed>, Failure> {
+/// Reports of so many bytes are enough at once, however few they are.
+const ENOUGH: usize = 4 * 1024 * 1024;
+
+/// Leases up to `limit` until `lease_end`, oldest first; at least one if there is one.
+pub(super) fn claim(
+    look: &mut Look<'_>,
+    now: Timestamp,
+    lease_end: Timestamp,
+    limit: usize,
+) -> Result<Vec<Claimed>, Failure> {
     let claim = Claim(rand::random());
-    let mut statement = tx.connection.prepare_cached(UNANNOUNCED)?;
-    let found = statement
-        .query_map(params![now.as_millisecond(), limit], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<Vec<(bool, Uuid)>, _>>()?;
-    let lease_end = lease_end.as_millisecond();
-    let claim_one = |(is_event, id)| {
-        let subject =
-            if is_event { claim_event(tx, id, claim, lease_end) } else { claim_scan(tx, id, claim, lease_end) };
-        Ok(Claimed { id, claim, subject: subject? })
-    };
-    found.into_iter().map(claim_one).collect()
+    let mut claims = Vec::new();
+    let mut statement = look.connection.prepare_cached(UNANNOUNCED)?;
+    let mut rows = statement.query([])?;
+    let mut bytes = 0;
+    while claims.len() < limit
+        && bytes < ENOUGH
+        && let Some(row) = rows.next()?
+    {
+        let (is_event, id): (bool, Uuid) = (row.get(0)?, row.get(1)?);
+        if !look.leases.is_taken(id, now) {
+            let subject = if is_event { event(look.connection, id)? } else { report(look.connection, id)? };
+            bytes += subject.bytes();
+            look.leases.take(id, claim, lease_end);
+            claims.push(Claimed { id, claim, subject });
+        }
+    }
+    Ok(claims)
 }
 
 pub(super) const UNANNOUNCED: &str = "
-    SELECT 0 AS is_event, id, finished_at AS at FROM scans INDEXED BY scans_unannounced
-        WHERE state = 1 AND (due_at IS NULL OR due_at <= ?1)
+    SELECT 0 AS is_event, id, finished_at AS at FROM scans INDEXED BY scans_unannounced WHERE state = 1
     UNION ALL
-    SELECT 1, id, at FROM events INDEXED BY events_unannounced
-        WHERE state = 1 AND (due_at IS NULL OR due_at <= ?1)
-    ORDER BY at LIMIT ?2";
+    SELECT 1, id, at FROM events INDEXED BY events_unannounced WHERE state = 1
+    ORDER BY at";
 
-fn claim_scan(tx: &Tx<'_>, id: Uuid, claim: Claim, lease_end: i64) -> Result<ClaimedSubject, Failure> {
-    let (asks, stored): (u32, i64) = tx
-        .connection
-        .prepare_cached("UPDATE scans SET claim = ?, due_at = ? WHERE id = ? RETURNING asks, report")?
-        .query_row(params![claim.0, lease_end, id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let (report, raw) = tx
-        .connection
-        .prepare_cached("SELECT report, raw FROM reports WHERE n = ?")?
-        .query_row([stored], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(ClaimedSubject::Report { report, raw, asks: asks::read(tx.connection, id, asks)? })
+fn report(connection: &Connection, id: Uuid) -> Result<ClaimedSubject, Failure> {
+    let (asks, report, raw) = connection
+        .prepare_cached("SELECT s.asks, r.report, r.raw FROM scans s JOIN reports r ON r.n = s.report WHERE s.id = ?")?
+        .query_row([id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    Ok(ClaimedSubject::Report { report, raw, asks: asks::read(connection, id, asks)? })
 }
 
-fn claim_event(tx: &Tx<'_>, id: Uuid, claim: Claim, lease_end: i64) -> Result<ClaimedSubject, Failure> {
-    let event = tx
-        .connection
-        .prepare_cached("UPDATE events SET claim = ?, due_at = ? WHERE id = ? RETURNING event")?
-        .query_row(params![claim.0, lease_end, id.as_bytes()], |row| row.get(0))?;
-    Ok(ClaimedSubject::Event(event))
+fn event(connection: &Connection, id: Uuid) -> Result<ClaimedSubject, Failure> {
+    let mut statement = connection.prepare_cached("SELECT event FROM events WHERE id = ?")?;
+    Ok(ClaimedSubject::Event(statement.query_row([id.as_bytes()], |row| row.get(0))?))
 }
 
 /// An announcement carried out, with everything worked out that needs no database.
 #[derive(Debug)]
 pub(super) struct Prepared {
     id: Uuid,
-    claim: i64,
+    claim: Claim,
     messages: Vec<Message>,
 }
 
@@ -130,7 +143,7 @@ impl Prepared {
                 body,
             });
         }
-        Self { id: record.id, claim: record.claim.0, messages }
+        Self { id: record.id, claim: record.claim, messages }
     }
 }
 
@@ -162,14 +175,15 @@ fn record_one(tx: &mut Tx<'_>, record: &Prepared) -> Result<bool, Failure> {
 }
 
 /// The scan or the event, if it is still ours.
-fn close(tx: &Tx<'_>, record: &Prepared) -> Result<Option<Owner>, Failure> {
-    let key = params![record.id.as_bytes(), record.claim];
+fn close(tx: &mut Tx<'_>, record: &Prepared) -> Result<Option<Owner>, Failure> {
+    if !tx.leases.holds(record.id, record.claim) {
+        return Ok(None);
+    }
+    tx.leases.end(record.id);
+    let key = [record.id.as_bytes()];
     let scan: Option<i64> = tx
         .connection
-        .prepare_cached(
-            "UPDATE scans SET state = 2, claim = NULL, due_at = NULL
-             WHERE id = ? AND claim = ? AND state = 1 RETURNING finished_at",
-        )?
+        .prepare_cached("UPDATE scans SET state = 2 WHERE id = ? AND state = 1 RETURNING finished_at")?
         .query_row(key, |row| row.get(0))
         .optional()?;
     if let Some(finished_at) = scan {
@@ -177,10 +191,7 @@ fn close(tx: &Tx<'_>, record: &Prepared) -> Result<Option<Owner>, Failure> {
     }
     let event: Option<i64> = tx
         .connection
-        .prepare_cached(
-            "UPDATE events SET state = 2, claim = NULL, due_at = NULL
-             WHERE id = ? AND claim = ? AND state = 1 RETURNING at",
-        )?
+        .prepare_cached("UPDATE events SET state = 2 WHERE id = ? AND state = 1 RETURNING at")?
         .query_row(key, |row| row.get(0))
         .optional()?;
     Ok(event.map(|finished_at| Owner { scan: None, event: Some(record.id), finished_at }))

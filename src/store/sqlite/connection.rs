@@ -22,8 +22,9 @@ const CHECKPOINT_PAGES: u32 = 4000;
 const LOG_LIMIT: u32 = 64 * 1024 * 1024;
 /// Every statement of the store fits in, so that none is compiled twice.
 const CACHED_STATEMENTS: usize = 96;
-/// Page cache of the writer in KiB: it looks up keys all over the file.
-const WRITER_CACHE: i32 = 32 * 1024;
+/// Page cache of the writer in KiB. What does not fit is in the operating system's cache anyhow; and `SQLite` goes
+/// through its whole table of cached pages at each commit that split a page, so that a large one costs time.
+const WRITER_CACHE: i32 = 8 * 1024;
 /// Page cache of a reader in KiB.
 const READER_CACHE: i32 = 4 * 1024;
 

@@ -1,16 +1,16 @@
 //! Deliveries: claimed when due, written back after an attempt.
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Row, params};
 use uuid::Uuid;
 
 use super::codes::{DEAD, DELIVERED, PENDING, time, time_or_none};
 use super::failure::Failure;
-use super::writer::Tx;
+use super::writer::{Look, Tx};
 use crate::domain::delivery::{Next, Progress, Reason};
 use crate::domain::notification::{Content, Notification};
 use crate::store::{Attempt, AttemptRecord, Claim, DeliveryClaim};
-use crate::time::{Timestamp, from_millis};
+use crate::time::Timestamp;
 
 /// A claimed row as it was read; [`Claimed::parse`] makes a claim of it outside the writer's thread.
 #[derive(Debug)]
@@ -20,8 +20,6 @@ pub(super) struct Claimed {
     progress: Progress,
     created_at: Timestamp,
     finished_at: Timestamp,
-    due_at: i64,
-    body: i64,
     content: Option<(String, Vec<u8>)>,
 }
 
@@ -55,52 +53,48 @@ impl Claimed {
 
 /// Leases what is due until `lease_end`, most overdue first.
 pub(super) fn claim_due(
-    tx: &Tx<'_>,
+    look: &mut Look<'_>,
     destination: &str,
     claim: Claim,
     (now, lease_end): (Timestamp, Timestamp),
-    limit: u32,
+    limit: usize,
 ) -> Result<Vec<Claimed>, Failure> {
-    let mut claims = tx
-        .connection
-        .prepare_cached(CLAIM_DUE)?
-        .query_map(params![claim.0, lease_end.as_millisecond(), destination, now.as_millisecond(), limit], claimed)?
-        .collect::<Result<Vec<_>, _>>()?;
-    claims.sort_by_key(|claimed| (claimed.due_at, claimed.id));
-    let mut bodies = tx.connection.prepare_cached("SELECT media, body FROM bodies WHERE n = ?")?;
-    for claimed in &mut claims {
-        claimed.content = bodies.query_row([claimed.body], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let ids = look.free(DUE, params![destination, now.as_millisecond()], now, limit)?;
+    let mut deliveries = look.connection.prepare_cached(DUE_DELIVERY)?;
+    let mut claims = Vec::with_capacity(ids.len());
+    for id in ids {
+        claims.push(deliveries.query_row([id.as_bytes()], |row| claimed(id, row))?);
+        look.leases.take(id, claim, lease_end);
     }
     Ok(claims)
 }
 
-fn claimed(row: &Row<'_>) -> rusqlite::Result<Claimed> {
+pub(super) const DUE: &str = "SELECT id FROM deliveries INDEXED BY deliveries_due
+     WHERE state = 0 AND destination = ? AND due_at <= ? ORDER BY due_at, id";
+
+const DUE_DELIVERY: &str = "SELECT d.scan, d.attempts, d.charged, d.give_up_at, d.created_at, d.scan_finished_at,
+         b.media, b.body
+     FROM deliveries d LEFT JOIN bodies b ON b.n = d.body WHERE d.id = ?";
+
+fn claimed(id: Uuid, row: &Row<'_>) -> rusqlite::Result<Claimed> {
+    let media: Option<String> = row.get(6)?;
     Ok(Claimed {
-        id: row.get(0)?,
-        scan: row.get(1)?,
-        progress: Progress { attempts: row.get(2)?, charged: row.get(3)?, give_up_at: time_or_none(row, 4)? },
-        created_at: time(row, 5)?,
-        finished_at: time(row, 6)?,
-        due_at: row.get(7)?,
-        body: row.get(8)?,
-        content: None,
+        id,
+        scan: row.get(0)?,
+        progress: Progress { attempts: row.get(1)?, charged: row.get(2)?, give_up_at: time_or_none(row, 3)? },
+        created_at: time(row, 4)?,
+        finished_at: time(row, 5)?,
+        content: media.map(|media| row.get(7).map(|body| (media, body))).transpose()?,
     })
 }
 
-pub(super) const CLAIM_DUE: &str = "UPDATE deliveries SET claim = ?1, free_due_at = due_at, due_at = ?2
-     WHERE id IN (SELECT id FROM deliveries INDEXED BY deliveries_due
-                  WHERE state = 0 AND destination = ?3 AND due_at <= ?4 ORDER BY due_at, id LIMIT ?5)
-     RETURNING id, scan, attempts, charged, give_up_at, created_at, scan_finished_at, free_due_at, body";
-
 /// When the next one is due or its lease ends.
-pub(super) fn next_due(connection: &Connection, destination: &str) -> Result<Option<Timestamp>, Failure> {
-    let mut statement = connection.prepare_cached(NEXT_DUE)?;
-    let due: Option<i64> = statement.query_row([destination], |row| row.get(0)).optional()?;
-    Ok(due.map(from_millis))
+pub(super) fn next_due(look: &Look<'_>, destination: &str) -> Result<Option<Timestamp>, Failure> {
+    look.next_due(NEXT_DUE, destination)
 }
 
-pub(super) const NEXT_DUE: &str = "SELECT due_at FROM deliveries INDEXED BY deliveries_due
-     WHERE state = 0 AND destination = ? ORDER BY due_at LIMIT 1";
+pub(super) const NEXT_DUE: &str = "SELECT id, due_at FROM deliveries INDEXED BY deliveries_due
+     WHERE state = 0 AND destination = ? ORDER BY due_at";
 
 /// Writes down attempts and what follows; `false` where the lease was lost.
 pub(super) fn record(tx: &mut Tx<'_>, records: &[AttemptRecord]) -> Result<Vec<bool>, Failure> {
@@ -108,15 +102,21 @@ pub(super) fn record(tx: &mut Tx<'_>, records: &[AttemptRecord]) -> Result<Vec<b
 }
 
 fn record_one(tx: &mut Tx<'_>, record: &AttemptRecord) -> Result<bool, Failure> {
-    let ours = match &record.next {
+    if !tx.leases.holds(record.delivery, record.claim) {
+        return Ok(false);
+    }
+    let written = match &record.next {
         Next::Due { at, progress } => again(tx, record, *at, progress)?,
         Next::Delivered => finish(tx, record, DELIVERED, shortfall(record.attempt.reason))?,
         Next::Dead(reason) => finish(tx, record, DEAD, Some(*reason))?,
     };
-    if ours {
-        keep_attempt(tx, record.delivery, &record.attempt)?;
+    if written {
+        tx.leases.end(record.delivery);
+        if record.next != Next::Delivered {
+            keep_attempt(tx, record.delivery, &record.attempt)?;
+        }
     }
-    Ok(ours)
+    Ok(written)
 }
 
 /// A delivery that reached everybody has no reason to show.
@@ -131,25 +131,27 @@ fn again(tx: &Tx<'_>, record: &AttemptRecord, at: Timestamp, progress: &Progress
         progress.charged,
         progress.give_up_at.map(Timestamp::as_millisecond),
         record.attempt.reason.as_str(),
-        record.delivery.as_bytes(),
-        record.claim.0
+        record.delivery.as_bytes()
     ])?;
     Ok(changed > 0)
 }
 
 const AGAIN: &str = "UPDATE deliveries
-     SET due_at = ?, free_due_at = NULL, claim = NULL, attempts = ?, charged = ?, give_up_at = ?, reason = ?
-     WHERE id = ? AND claim = ? AND state = 0";
+     SET due_at = ?, attempts = ?, charged = ?, give_up_at = ?, reason = ? WHERE id = ? AND state = 0";
 
+/// The attempt that delivers stays in the row; others are kept apart.
 fn finish(tx: &mut Tx<'_>, record: &AttemptRecord, state: u8, reason: Option<Reason>) -> Result<bool, Failure> {
+    let attempt = &record.attempt;
+    let here = state == DELIVERED;
     let mut statement = tx.connection.prepare_cached(FINISH)?;
     let mut rows = statement.query(params![
         state,
-        record.attempt.at.as_millisecond(),
-        record.attempt.number,
+        attempt.at.as_millisecond(),
+        attempt.number,
         reason.map(Reason::as_str),
-        record.delivery.as_bytes(),
-        record.claim.0
+        here.then(|| duration(attempt)),
+        attempt.answer.as_deref().filter(|_| here),
+        record.delivery.as_bytes()
     ])?;
     let Some(row) = rows.next()? else { return Ok(false) };
     tx.tally.moved(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?, PENDING, state);
@@ -157,11 +159,14 @@ fn finish(tx: &mut Tx<'_>, record: &AttemptRecord, state: u8, reason: Option<Rea
 }
 
 const FINISH: &str = "UPDATE deliveries
-     SET state = ?, finished_at = ?, attempts = ?, reason = ?, due_at = NULL, free_due_at = NULL, claim = NULL
-     WHERE id = ? AND claim = ? AND state = 0 RETURNING destination";
+     SET state = ?, finished_at = ?, attempts = ?, reason = ?, duration_ms = ?, answer = ?, due_at = NULL
+     WHERE id = ? AND state = 0 RETURNING destination";
+
+fn duration(attempt: &Attempt) -> i64 {
+    i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX)
+}
 
 fn keep_attempt(tx: &Tx<'_>, delivery: Uuid, attempt: &Attempt) -> Result<(), Failure> {
-    let duration = i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX);
     tx.connection
         .prepare_cached(
             "INSERT OR REPLACE INTO attempts (delivery, number, at, verdict, reason, answer, duration_ms)
@@ -174,18 +179,18 @@ fn keep_attempt(tx: &Tx<'_>, delivery: Uuid, attempt: &Attempt) -> Result<(), Fa
             attempt.verdict,
             attempt.reason.as_str(),
             attempt.answer,
-            duration
+            duration(attempt)
         ])?;
     Ok(())
 }
 
 /// Due again at `due_at`, no attempt made.
-pub(super) fn release(tx: &Tx<'_>, id: Uuid, claim: Claim, due_at: Timestamp) -> Result<(), Failure> {
-    tx.connection
-        .prepare_cached(
-            "UPDATE deliveries SET due_at = ?, free_due_at = NULL, claim = NULL
-             WHERE id = ? AND claim = ? AND state = 0",
-        )?
-        .execute(params![due_at.as_millisecond(), id.as_bytes(), claim.0])?;
+pub(super) fn release(tx: &mut Tx<'_>, id: Uuid, claim: Claim, due_at: Timestamp) -> Result<(), Failure> {
+    if tx.leases.holds(id, claim) {
+        tx.leases.end(id);
+        tx.connection
+            .prepare_cached("UPDATE deliveries SET due_at = ? WHERE id = ? AND state = 0")?
+            .execute(params![due_at.as_millisecond(), id.as_bytes()])?;
+    }
     Ok(())
 }

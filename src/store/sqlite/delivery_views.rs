@@ -10,9 +10,9 @@ use super::pages::{Where, bounded, cut};
 use crate::domain::delivery::DeliveryState;
 use crate::store::{Attempt, DeliveryFilter, DeliveryView, Page};
 
-/// Columns of a view; a lease does not show: it is due when it was due.
-const COLUMNS: &str = "d.id, d.scan, d.destination, d.state, d.reason, d.created_at, coalesce(d.free_due_at, d.due_at),
-     d.finished_at, d.attempts, a.answer
+/// Columns of a view.
+const COLUMNS: &str = "d.id, d.scan, d.destination, d.state, d.reason, d.created_at, d.due_at,
+     d.finished_at, d.attempts, coalesce(a.answer, d.answer)
      FROM deliveries d LEFT JOIN attempts a ON a.delivery = d.id AND a.number = d.attempts";
 
 /// Which deliveries, as SQL: for a list and for a replay.
@@ -30,9 +30,13 @@ impl Conditions {
         if let Some(state) = filter.state {
             // The number itself, not a `?`: so SQLite sees that the partial index covers it.
             conditions.and(&format!("state = {}", code(state)));
-            if state != DeliveryState::Delivered {
-                conditions.and("state <> 1");
-                index = " INDEXED BY deliveries_undelivered";
+            match state {
+                DeliveryState::Delivered => {}
+                DeliveryState::Pending => index = " INDEXED BY deliveries_due",
+                DeliveryState::Dead | DeliveryState::Suppressed => {
+                    conditions.and("state > 1");
+                    index = " INDEXED BY deliveries_failed";
+                }
             }
         }
         if let Some(destination) = &filter.destination {
@@ -68,7 +72,11 @@ pub(super) fn show_one(connection: &Connection, id: Uuid) -> Result<Option<(Deli
     let Some(shown) = statement.query_row([id.as_bytes()], |row| Ok(view(row))).optional()? else { return Ok(None) };
     let attempts = moment
         .prepare_cached(
-            "SELECT number, at, verdict, reason, answer, duration_ms FROM attempts WHERE delivery = ? ORDER BY number",
+            "SELECT number, at, verdict, reason, answer, duration_ms FROM attempts WHERE delivery = ?1
+             UNION ALL
+             SELECT attempts, finished_at, 'delivered', coalesce(reason, 'ok'), answer, duration_ms FROM deliveries
+                 WHERE id = ?1 AND duration_ms IS NOT NULL
+             ORDER BY number",
         )?
         .query_map([id.as_bytes()], attempt)?
         .collect::<Result<_, _>>()?;

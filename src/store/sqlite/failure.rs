@@ -78,10 +78,17 @@ fn explain_sqlite(error: &rusqlite::Error, path: &Path) -> StoreError {
             let seconds = BUSY_TIMEOUT.as_secs();
             now(format!("another process has kept it locked for {seconds} s; look for it with `fuser {file}`"))
         }
+        ErrorCode::CannotOpen if out_of_descriptors(path) => {
+            now("no file can be opened: the process is at its limit of open files; raise it (`ulimit -n`, \
+                 LimitNOFILE), or lower the concurrency of providers and destinations"
+                .into())
+        }
         ErrorCode::CannotOpen => {
             now("it cannot be opened; the folder must exist, and scanbell must be allowed to write there".into())
         }
-        ErrorCode::SystemIoFailure => now(format!("the disk failed ({error}); check it, then all goes on by itself")),
+        ErrorCode::SystemIoFailure => now(format!(
+            "the disk failed ({error}); is it mounted read-only, or broken? Once it is mended, all goes on by itself"
+        )),
         ErrorCode::NotADatabase => {
             never("it is not an SQLite database; let store.url name another file, or move this one away".into())
         }
@@ -90,4 +97,11 @@ fn explain_sqlite(error: &rusqlite::Error, path: &Path) -> StoreError {
         )),
         _ => now(error.to_string()),
     }
+}
+
+/// `SQLite` does not say why a file cannot be opened; trying it does.
+fn out_of_descriptors(path: &Path) -> bool {
+    const EMFILE: i32 = 24;
+    const ENFILE: i32 = 23;
+    std::fs::File::open(path).is_err_and(|error| matches!(error.raw_os_error(), Some(EMFILE | ENFILE)))
 }

@@ -1,6 +1,6 @@
 //! The embedded store: one `SQLite` file, one thread that writes, a few connections that read.
 //!
-//! Everything is decided inside transactions on the file, leases included, so that a command may open the file
+//! Everything but the daemon's leases is decided inside transactions on the file, so that a command may open the file
 //! beside the daemon. JSON is written and read outside the writer's thread, which does nothing but SQL.
 
 mod accept;
@@ -12,6 +12,7 @@ mod deliveries;
 mod delivery_views;
 mod events;
 mod failure;
+mod leases;
 mod migrations;
 mod owner;
 mod pages;
@@ -36,7 +37,7 @@ use uuid::Uuid;
 use self::failure::Failure;
 use self::owner::Ownership;
 use self::readers::Readers;
-use self::writer::{Lasting, Tx, Writer};
+use self::writer::{Lasting, Look, Tx, Writer};
 use super::{
     Accepted, Announcement, AnnouncementRecord, Attempt, AttemptRecord, Claim, DeliveryClaim, DeliveryFilter,
     DeliveryView, NewRequest, ObservationRecord, Page, Release, Result, ScanClaim, ScanFilter, ScanView, Store,
@@ -77,6 +78,14 @@ impl SqliteStore {
         self.writer.run(Lasting::Process, work).await
     }
 
+    /// What needs to know or to change who holds a row, and writes nothing.
+    async fn look<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut Look<'_>) -> std::result::Result<T, Failure> + Send + 'static,
+    ) -> Result<T> {
+        self.writer.look(work).await
+    }
+
     async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection) -> std::result::Result<T, Failure> + Send + 'static,
@@ -90,19 +99,10 @@ impl SqliteStore {
     }
 }
 
-/// As many rows as a statement can be asked for.
-fn rows(limit: usize) -> u32 {
-    u32::try_from(limit).unwrap_or(u32::MAX)
-}
-
 #[async_trait]
 impl Store for SqliteStore {
     async fn take_over(&self) -> Result<()> {
         let ownership = Ownership::take(&self.path)?;
-        let freed = self.write(|tx| owner::free_leases(tx.connection)).await?;
-        if freed > 0 {
-            tracing::info!(count = freed, "taking up what the last run had in hand");
-        }
         *self.owned.lock().unwrap_or_else(PoisonError::into_inner) = Some(ownership);
         Ok(())
     }
@@ -131,7 +131,7 @@ impl Store for SqliteStore {
         lease: Duration,
     ) -> Result<Vec<ScanClaim>> {
         let provider = provider.to_owned();
-        self.write_lightly(move |tx| scans::claim_due(tx, &provider, now, after(now, lease), rows(limit))).await
+        self.look(move |look| scans::claim_due(look, &provider, now, after(now, lease), limit)).await
     }
 
     async fn record_observations(&self, records: Vec<ObservationRecord>) -> Result<Vec<bool>> {
@@ -141,12 +141,11 @@ impl Store for SqliteStore {
 
     async fn next_scan_due(&self, provider: &str) -> Result<Option<Timestamp>> {
         let provider = provider.to_owned();
-        self.read(move |connection| scans::next_due(connection, &provider)).await
+        self.look(move |look| scans::next_due(look, &provider)).await
     }
 
     async fn claim_unannounced(&self, now: Timestamp, limit: usize, lease: Duration) -> Result<Vec<Announcement>> {
-        let claimed =
-            self.write_lightly(move |tx| announcements::claim(tx, now, after(now, lease), rows(limit))).await?;
+        let claimed = self.look(move |look| announcements::claim(look, now, after(now, lease), limit)).await?;
         Ok(claimed.into_iter().filter_map(announcements::Claimed::parse).collect())
     }
 
@@ -165,7 +164,7 @@ impl Store for SqliteStore {
         // One number for the batch: it must differ from every earlier claim of the same row, no more.
         let claim = Claim(rand::random());
         let (name, span) = (destination.to_owned(), (now, after(now, lease)));
-        let claimed = self.write_lightly(move |tx| deliveries::claim_due(tx, &name, claim, span, rows(limit))).await?;
+        let claimed = self.look(move |look| deliveries::claim_due(look, &name, claim, span, limit)).await?;
         Ok(claimed.into_iter().filter_map(|row| row.parse(destination, claim)).collect())
     }
 
@@ -175,13 +174,16 @@ impl Store for SqliteStore {
 
     async fn next_delivery_due(&self, destination: &str) -> Result<Option<Timestamp>> {
         let destination = destination.to_owned();
-        self.read(move |connection| deliveries::next_due(connection, &destination)).await
+        self.look(move |look| deliveries::next_due(look, &destination)).await
     }
 
     async fn release(&self, releases: Vec<Release>) -> Result<()> {
         self.write_lightly(move |tx| {
             releases.iter().try_for_each(|release| match *release {
-                Release::Scan(id, claim) => scans::release(tx, id, claim),
+                Release::Scan(id, claim) => {
+                    tx.leases.release(id, claim);
+                    Ok(())
+                }
                 Release::Delivery { id, claim, due_at } => deliveries::release(tx, id, claim, due_at),
             })
         })

@@ -1,15 +1,11 @@
-//! One daemon at a time works on the file: the lock, and what a predecessor left behind, its clock included.
+//! One daemon at a time works on the file: the lock, and where the clock of the last one stood.
 //!
-//! Leases are what keeps two workers apart. Where the lock says that there is no other worker, none needs to be
-//! waited for: after a crash, what was in hand is due again at once and not when its leases end.
+//! Where it says that there is no other worker, leases need to be known to this process only ([`super::leases`]).
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
-
-use super::failure::Failure;
 use crate::store::StoreError;
 use crate::time::Standing;
 
@@ -63,18 +59,3 @@ fn beside(path: &Path) -> PathBuf {
 fn cannot(path: &Path, error: &std::io::Error) -> StoreError {
     StoreError::Unavailable(format!("{} cannot be locked: {error}", path.display()))
 }
-
-/// Ends every lease: nobody is left who could hold one.
-pub(super) fn free_leases(connection: &Connection) -> Result<usize, Failure> {
-    FREE.iter().try_fold(0, |freed, statement| Ok(freed + connection.prepare_cached(statement)?.execute([])?))
-}
-
-/// Each by an index that leaves out what is done with.
-pub(super) const FREE: [&str; 4] = [
-    "UPDATE scans INDEXED BY scans_due SET due_at = free_due_at, free_due_at = NULL, claim = NULL
-     WHERE state = 0 AND free_due_at IS NOT NULL",
-    "UPDATE scans INDEXED BY scans_unannounced SET due_at = NULL, claim = NULL WHERE state = 1 AND due_at IS NOT NULL",
-    "UPDATE deliveries INDEXED BY deliveries_due SET due_at = free_due_at, free_due_at = NULL, claim = NULL
-     WHERE state = 0 AND free_due_at IS NOT NULL",
-    "UPDATE events INDEXED BY events_unannounced SET due_at = NULL, claim = NULL WHERE state = 1 AND due_at IS NOT NULL",
-];

@@ -52,16 +52,22 @@ fn make_pending(tx: &mut Tx<'_>, id: Uuid, now: Timestamp) -> Result<(), Failure
         .connection
         .prepare_cached("SELECT destination, state FROM deliveries WHERE id = ?")?
         .query_row([id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    tx.connection.prepare_cached(KEEP_ATTEMPT)?.execute([id.as_bytes()])?;
     tx.connection
         .prepare_cached(
-            "UPDATE deliveries SET state = 0, due_at = ?, free_due_at = NULL, claim = NULL, charged = 0,
-                 give_up_at = NULL, reason = NULL, finished_at = NULL
+            "UPDATE deliveries SET state = 0, duration_ms = NULL, answer = NULL, due_at = ?, charged = 0, give_up_at = NULL,
+                 reason = NULL, finished_at = NULL
              WHERE id = ?",
         )?
         .execute(params![now.as_millisecond(), id.as_bytes()])?;
     tx.tally.moved(&destination, state, PENDING);
     Ok(())
 }
+
+/// The attempt that delivered it is the last one no longer.
+const KEEP_ATTEMPT: &str = "INSERT INTO attempts (delivery, number, at, verdict, reason, answer, duration_ms)
+     SELECT id, attempts, finished_at, 'delivered', coalesce(reason, 'ok'), answer, duration_ms FROM deliveries
+         WHERE id = ? AND duration_ms IS NOT NULL";
 
 /// What a replay looks for: dead ones if nothing is said; never pending ones (`None`).
 pub(super) fn target(filter: &DeliveryFilter) -> Option<DeliveryFilter> {

@@ -13,7 +13,7 @@ use crate::store::{Page, ScanFilter, ScanState, ScanView};
 
 /// Columns of [`Found`]; a lease does not show: it is due when it was due.
 const COLUMNS: &str = "s.id, s.provider, s.scan_id, s.state, s.outcome, s.requested_at, s.finished_at, s.deadline_at,
-     coalesce(s.free_due_at, s.due_at), s.polls, s.asks, r.report FROM scans s LEFT JOIN reports r ON r.n = s.report";
+     s.due_at, s.polls, s.asks, r.report FROM scans s LEFT JOIN reports r ON r.n = s.report";
 
 /// A row, its JSON not read yet.
 struct Found {
@@ -92,8 +92,7 @@ fn found(row: &Row<'_>) -> rusqlite::Result<Found> {
         requested_at: time(row, 5)?,
         finished_at: time_or_none(row, 6)?,
         deadline_at: time(row, 7)?,
-        // The due_at of a finished scan is the announcer's lease.
-        next_poll_at: if following { time_or_none(row, 8)? } else { None },
+        next_poll_at: time_or_none(row, 8)?,
         polls: row.get(9)?,
         labels: std::collections::BTreeMap::new(),
         report: None,

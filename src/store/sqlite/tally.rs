@@ -122,6 +122,6 @@ fn oldest_pending(
     Ok(oldest)
 }
 
-/// Ids are in the order of time, so the first one is the oldest.
-pub(super) const OLDEST_PENDING: &str = "SELECT created_at FROM deliveries INDEXED BY deliveries_undelivered
-     WHERE state = 0 AND state <> 1 AND destination = ? ORDER BY id LIMIT 1";
+/// Ids are in the order of time, so the smallest is the oldest. Reads what is pending, and nothing else.
+pub(super) const OLDEST_PENDING: &str = "SELECT created_at FROM deliveries WHERE id =
+     (SELECT min(id) FROM deliveries INDEXED BY deliveries_due WHERE state = 0 AND destination = ?)";

@@ -10,12 +10,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Params};
 use tokio::sync::{mpsc, oneshot};
 use uuid::{ContextV7, Uuid};
 
 use super::connection;
 use super::failure::Failure;
+use super::leases::Leases;
 use super::tally::Tally;
 use crate::store::StoreError;
 use crate::telemetry::metrics;
@@ -43,6 +44,8 @@ pub(super) enum Lasting {
 pub(super) struct Tx<'a> {
     /// The connection.
     pub(super) connection: &'a Connection,
+    /// Who holds which row.
+    pub(super) leases: &'a mut Leases,
     /// Where it says what it adds and takes away.
     pub(super) tally: &'a mut Tally,
     ids: &'a ContextV7,
@@ -54,6 +57,37 @@ impl Tx<'_> {
         let seconds = u64::try_from(at.as_second()).unwrap_or(0);
         let nanos = u32::try_from(at.subsec_nanosecond()).unwrap_or(0);
         Uuid::new_v7(uuid::Timestamp::from_unix(self.ids, seconds, nanos))
+    }
+}
+
+/// What a look works with: nothing is written, and what was committed before is seen.
+pub(super) struct Look<'a> {
+    /// The connection.
+    pub(super) connection: &'a Connection,
+    /// Who holds which row.
+    pub(super) leases: &'a mut Leases,
+}
+
+impl Look<'_> {
+    /// The first `limit` ids that `sql` finds and nobody holds at `now`.
+    pub(super) fn free(
+        &self,
+        sql: &str,
+        values: impl Params,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Uuid>, Failure> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let ids = statement.query_map(values, |row| row.get(0))?;
+        let free = ids.filter(|id| id.as_ref().map_or(true, |id| !self.leases.is_taken(*id, now)));
+        Ok(free.take(limit).collect::<Result<_, _>>()?)
+    }
+
+    /// When a row of `sql`, which finds ids and due times of `name` in order, is due or its lease ends.
+    pub(super) fn next_due(&self, sql: &str, name: &str) -> Result<Option<Timestamp>, Failure> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map([name], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(self.leases.next_due(rows)?)
     }
 }
 
@@ -98,6 +132,20 @@ impl Writer {
         answer.await.unwrap_or_else(|_| Err(self.closed()))
     }
 
+    /// Runs `work`, which writes nothing, between two transactions: it sees all that was answered before.
+    pub(super) async fn look<T, F>(&self, mut work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Look<'_>) -> Result<T, Failure> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let look = move |worker: &mut Worker| {
+            let _ = reply.send(worker.look(&mut work)); // a caller that left does not want it
+        };
+        self.queue.send(Message::Look(Box::new(look))).await.map_err(|_| self.closed())?;
+        answer.await.unwrap_or_else(|_| Err(self.closed()))
+    }
+
     /// Lets the queue run empty, moves everything into the file and ends the thread.
     pub(super) async fn close(&self) {
         let (reply, closed) = oneshot::channel();
@@ -113,6 +161,7 @@ impl Writer {
 
 enum Message {
     Run(Box<dyn Job>),
+    Look(Box<dyn FnOnce(&mut Worker) + Send>),
     Close(oneshot::Sender<()>),
 }
 
@@ -160,6 +209,7 @@ struct Worker {
     connection: Option<Connection>,
     /// What a commit on the connection lasts for now.
     lasting: Lasting,
+    leases: Leases,
     tally: Tally,
     ids: ContextV7,
 }
@@ -176,10 +226,11 @@ impl Worker {
     fn new(path: Arc<Path>, connection: Connection) -> Self {
         Self {
             path,
+            ids: ids_after(&connection),
             connection: Some(connection),
             lasting: Lasting::Power,
+            leases: Leases::default(),
             tally: Tally::default(),
-            ids: ContextV7::new(),
         }
     }
 
@@ -193,10 +244,11 @@ impl Worker {
                 gathered.extend(std::iter::from_fn(|| messages.try_recv().ok()).take(GROUP));
             }
             last = gathered.len();
-            let mut group = Vec::with_capacity(gathered.len());
+            let (mut group, mut looks) = (Vec::with_capacity(gathered.len()), Vec::new());
             for message in gathered.drain(..) {
                 match message {
                     Message::Run(job) => group.push(job),
+                    Message::Look(look) => looks.push(look),
                     Message::Close(reply) => {
                         messages.close(); // what is queued still comes
                         closing.push(reply);
@@ -204,6 +256,10 @@ impl Worker {
                 }
             }
             self.work(group);
+            // After the commit: what it wrote is found at once, by a few looks instead of by many.
+            for look in looks {
+                look(&mut self);
+            }
         }
         self.finish();
         for reply in closing {
@@ -217,7 +273,11 @@ impl Worker {
             return;
         }
         let result = self.transact(&mut group);
-        metrics::store_commit(if result.is_ok() { "committed" } else { "failed" });
+        metrics::store_commit(match (&result, self.lasting) {
+            (Err(_), _) => "failed",
+            (Ok(()), Lasting::Power) => "flushed",
+            (Ok(()), Lasting::Process) => "unflushed",
+        });
         match result {
             Ok(()) => answer_all(group, &Ok(())),
             Err(Broken::Operation(_)) if group.len() > 1 => {
@@ -239,11 +299,32 @@ impl Worker {
         result
     }
 
-    fn try_transact(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), Broken> {
+    /// One look, which may find the connection broken like any operation.
+    fn look<T>(&mut self, work: &mut impl FnMut(&mut Look<'_>) -> Result<T, Failure>) -> Result<T, StoreError> {
+        self.try_look(work).map_err(|failure| {
+            self.roll_back(&failure);
+            failure.explain(&self.path)
+        })
+    }
+
+    fn try_look<T>(&mut self, work: &mut impl FnMut(&mut Look<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
+        self.connect()?;
+        let Some(connection) = &self.connection else { return Err(Failure::Panicked) };
+        let mut look = Look { connection, leases: &mut self.leases };
+        catch_unwind(AssertUnwindSafe(|| work(&mut look))).unwrap_or(Err(Failure::Panicked))
+    }
+
+    /// Opens the file again if the connection is broken.
+    fn connect(&mut self) -> Result<(), Failure> {
         if self.connection.is_none() {
-            self.connection = Some(connection::reopen_writer(&self.path).map_err(Broken::Transaction)?);
+            self.connection = Some(connection::reopen_writer(&self.path)?);
             self.lasting = Lasting::Power;
         }
+        Ok(())
+    }
+
+    fn try_transact(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), Broken> {
+        self.connect().map_err(Broken::Transaction)?;
         let Some(connection) = &self.connection else { return Ok(()) };
         let power = group.iter().any(|job| job.lasting() == Lasting::Power);
         let wanted = if power { Lasting::Power } else { Lasting::Process };
@@ -252,16 +333,19 @@ impl Worker {
             self.lasting = wanted;
         }
         execute(connection, "BEGIN IMMEDIATE").map_err(Broken::Transaction)?;
-        let mut tx = Tx { connection, tally: &mut self.tally, ids: &self.ids };
+        let mut tx = Tx { connection, leases: &mut self.leases, tally: &mut self.tally, ids: &self.ids };
         let ran = catch_unwind(AssertUnwindSafe(|| group.iter_mut().try_for_each(|job| job.run(&mut tx))));
         ran.unwrap_or(Err(Failure::Panicked)).map_err(Broken::Operation)?;
         self.tally.write(connection).map_err(Broken::Transaction)?;
-        execute(connection, "COMMIT").map_err(Broken::Transaction)
+        execute(connection, "COMMIT").map_err(Broken::Transaction)?;
+        self.leases.committed();
+        Ok(())
     }
 
     /// Leaves nothing behind; a connection that may be broken is opened again by the next group.
     fn roll_back(&mut self, failure: &Failure) {
         self.tally.clear();
+        self.leases.rolled_back();
         if let Some(connection) = &self.connection
             && !connection.is_autocommit()
             && let Err(error) = execute(connection, "ROLLBACK")
@@ -281,6 +365,21 @@ impl Worker {
             tracing::debug!(error = ?failure, "the write-ahead log was not moved into the store");
         }
     }
+}
+
+/// Ids go on above those that are there, also where the clock was set back while nobody ran: the newest scan of a key
+/// is found by its id.
+fn ids_after(connection: &Connection) -> ContextV7 {
+    let ids = ContextV7::new();
+    let newest = connection.query_row("SELECT max(id) FROM scans", [], |row| row.get::<_, Option<Uuid>>(0));
+    // An error shows at the first thing that is written; a table without rows has no newest.
+    if let Some((seconds, nanos)) = newest.ok().flatten().and_then(|id| id.get_timestamp()).map(|at| at.to_unix()) {
+        let millis = seconds.saturating_mul(1000) + u64::from(nanos / 1_000_000) + 1;
+        let nanos = u32::try_from(millis % 1000).unwrap_or(0) * 1_000_000;
+        // Made and thrown away: the next one is greater, whatever the clock says.
+        let _ = Uuid::new_v7(uuid::Timestamp::from_unix(&ids, millis / 1000, nanos));
+    }
+    ids
 }
 
 fn execute(connection: &Connection, sql: &str) -> Result<(), Failure> {
@@ -382,8 +481,8 @@ mod tests {
     #[test]
     fn ids_grow_when_the_clock_steps_back() {
         let folder = tempfile::tempdir().unwrap();
-        let Worker { connection, mut tally, ids, .. } = worker(&folder);
-        let tx = Tx { connection: &connection.unwrap(), tally: &mut tally, ids: &ids };
+        let Worker { connection, mut leases, mut tally, ids, .. } = worker(&folder);
+        let tx = Tx { connection: &connection.unwrap(), leases: &mut leases, tally: &mut tally, ids: &ids };
         let ids = [5000, 5000, 4000, 6000].map(|millis| tx.new_id(crate::time::from_millis(millis)));
         assert!(ids.is_sorted(), "{ids:?}");
     }

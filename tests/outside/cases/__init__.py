@@ -1,2 +1,4 @@
 """The cases, in the order in which they run."""
-from . import intake, telling, rest, commands, lifecycle, last  # noqa: F401
+from . import (  # noqa: F401
+    intake, telling, rest, commands, lifecycle, tls, broker, secrets, memory, resources, drain, cluster, last,
+)
