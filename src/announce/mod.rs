@@ -27,7 +27,8 @@ use crate::time::{Backoff, Clock, Timestamp, Wake, chance};
 
 /// How many are announced in one commit.
 const BATCH: usize = 256;
-/// After an announcement, the next ones are gathered for a moment.
+/// So many at once mean load: the next ones are gathered for a moment.
+const BUSY: usize = 4;
 const GATHER: Duration = Duration::from_millis(4);
 /// How long a batch may take before another announcer takes it over.
 const LEASE: Duration = Duration::from_secs(60);
@@ -87,11 +88,12 @@ impl Announcer {
         while !stop.is_cancelled() {
             let pause = match self.tick().await {
                 Tick::Announced { more: true, .. } => continue,
-                // What comes meanwhile is announced together, in one commit.
-                Tick::Announced { .. } => {
+                // Under load one commit for several reports, rather than one for each.
+                Tick::Announced { announcements, .. } if announcements >= BUSY => {
                     let _ = tokio::time::timeout(GATHER, stop.cancelled()).await;
                     continue;
                 }
+                Tick::Announced { .. } => continue,
                 Tick::Idle => LOOK,
                 Tick::Unavailable => {
                     let tries = self.away.load(std::sync::atomic::Ordering::Relaxed);
