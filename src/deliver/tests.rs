@@ -354,3 +354,5 @@ async fn a_hiccup_of_the_store_after_a_send_doubles_no_message_even_when_the_lea
     assert_eq!((view.state, attempts.len()), (DeliveryState::Delivered, 1));
     assert!(!deliverer.unrecorded.holds(ids[0]));
 }
+
+mod crowd;
