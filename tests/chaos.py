@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -21,7 +22,7 @@ import time
 import traceback
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import Iterator, List, Optional, Tuple
 
 from chaos import report
 from chaos.node import Given, Node
@@ -103,14 +104,13 @@ def main() -> int:
 
 
 def drive(asked: argparse.Namespace, seeds: List[int], folder: Path) -> int:
-    """All runs, beside each other; the exit code."""
+    """All runs; the exit code. Whatever ends it, no broker stays behind."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     started = time.monotonic()
     outcomes: List[Outcome] = []
     broken = 0
-    with ProcessPoolExecutor(min(asked.workers, len(seeds)), initializer=begin, initargs=(folder, asked.amqp)) as pool:
-        waiting = {pool.submit(one, seed, asked, folder): seed for seed in seeds}
-        for future in as_completed(waiting):
-            seed, outcome = waiting[future], future.result()
+    try:
+        for seed, outcome in each(asked, seeds, folder):
             if isinstance(outcome, str):
                 broken += 1
                 print(f"BROKEN seed {seed}\n{outcome}", flush=True)
@@ -119,19 +119,35 @@ def drive(asked: argparse.Namespace, seeds: List[int], folder: Path) -> int:
             print(report.line(outcome, folder / f"seed-{seed}"), flush=True)
             if not outcome.verdict.complaints and not asked.keep:
                 shutil.rmtree(folder / f"seed-{seed}", ignore_errors=True)
-    for broker in folder.glob("broker-*"):
-        Node(ROOT / "scripts" / "rabbitmq", broker).stop()
-        shutil.rmtree(broker, ignore_errors=True)
+            if asked.json:
+                asked.json.write_text(json.dumps(report.data(outcomes, time.monotonic() - started), indent=1))
+    finally:
+        for broker in folder.glob("broker-*"):
+            Node(ROOT / "scripts" / "rabbitmq", broker).stop()
+            shutil.rmtree(broker, ignore_errors=True)
     print(report.table(outcomes, time.monotonic() - started))
-    if asked.json:
-        asked.json.write_text(json.dumps(report.data(outcomes, time.monotonic() - started), indent=1))
     failed = broken + sum(bool(outcome.verdict.complaints) for outcome in outcomes)
-    if not any(folder.iterdir()):
-        folder.rmdir()
-    else:
+    if any(folder.iterdir()):
         print(f"kept: {folder}")
+    else:
+        folder.rmdir()
     print(f"{len(outcomes) + broken - failed} passed, {failed} failed", flush=True)
     return 1 if failed or not outcomes else 0
+
+
+def each(asked: argparse.Namespace, seeds: List[int], folder: Path) -> "Iterator[Tuple[int, Outcome | str]]":
+    """Runs beside each other, in the order in which they end."""
+    workers = max(1, min(asked.workers, len(seeds)))
+    with ProcessPoolExecutor(workers, initializer=begin, initargs=(folder, asked.amqp)) as pool:
+        waiting = {pool.submit(one, seed, asked, folder): seed for seed in seeds}
+        try:
+            for future in as_completed(waiting):
+                yield waiting[future], future.result()
+        except BaseException:
+            for worker in multiprocessing.active_children():
+                worker.terminate()  # an interrupt there: what it started, it ends
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
 
 
 if __name__ == "__main__":
