@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import random
@@ -98,6 +99,10 @@ def abort(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
+#: Seconds in which a port that was free when it was chosen must be free again.
+PORT_WITHIN = 30.0
+
+
 class Server:
     """Reads requests and hands each to `take`, which answers it."""
 
@@ -114,9 +119,15 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     async def up(self) -> None:
-        """Listens, if it does not."""
-        if self._listener is None:
-            self._listener = await asyncio.start_server(self._serve, "127.0.0.1", self.port, backlog=512)
+        """Listens, if it does not; waits if somebody else took the port meanwhile."""
+        deadline = asyncio.get_running_loop().time() + PORT_WITHIN
+        while self._listener is None:
+            try:
+                self._listener = await asyncio.start_server(self._serve, "127.0.0.1", self.port, backlog=512)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or asyncio.get_running_loop().time() > deadline:
+                    raise
+                await asyncio.sleep(0.2)
 
     async def down(self) -> None:
         """Stops listening and ends every connection: who calls now is refused."""
