@@ -99,14 +99,15 @@ fn long(payload: &[u8], at: usize) -> Option<Range<usize>> {
 
 fn table(payload: &mut [u8], at: usize) -> Option<usize> {
     let extent = long(payload, at)?;
-    values(payload, extent.clone(), true, 1)?;
+    values(payload.get_mut(extent.clone())?, true, 1)?;
     Some(extent.end)
 }
 
-/// Mends the values of a table (`named`) or of an array. Recurses no deeper than [`MAX_DEPTH`].
-fn values(payload: &mut [u8], extent: Range<usize>, named: bool, depth: usize) -> Option<()> {
-    let mut at = extent.start;
-    while at < extent.end {
+/// Mends the values of a table (`named`) or of an array, which are all of `payload`: none reaches out of what it is
+/// in. Recurses no deeper than [`MAX_DEPTH`].
+fn values(payload: &mut [u8], named: bool, depth: usize) -> Option<()> {
+    let mut at = 0;
+    while at < payload.len() {
         if named {
             at = short(payload, at)?;
         }
@@ -116,7 +117,7 @@ fn values(payload: &mut [u8], extent: Range<usize>, named: bool, depth: usize) -
             b'A' | b'F' => {
                 let inner = long(payload, at)?;
                 if depth < MAX_DEPTH {
-                    values(payload, inner.clone(), kind == b'F', depth + 1)?;
+                    values(payload.get_mut(inner.clone())?, kind == b'F', depth + 1)?;
                 } else {
                     *payload.get_mut(at - 1)? = b'x'; // the same length, and nothing inside
                 }
