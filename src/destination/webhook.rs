@@ -70,7 +70,7 @@ const MAX_BODY: usize = 4096;
 #[derive(Debug)]
 pub struct Webhook {
     pub(super) common: Common,
-    clients: Clients,
+    clients: Box<Clients>,
     url: SecretSource,
     /// Where to, if no file can change it: working it out for every message is dear.
     fixed: Option<Target>,
@@ -115,6 +115,7 @@ impl Webhook {
             {
                 common.warnings = warnings(place, &url, signing.as_ref());
                 let fixed = matches!(source, SecretSource::Value(_)).then(|| Target::new(url, &headers));
+                let clients = Box::new(clients);
                 Ok(Self { common, clients, url: source, fixed, signing: signing.map(|(source, _)| source), headers })
             }
             _ => Err(problems),

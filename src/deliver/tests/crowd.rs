@@ -17,14 +17,8 @@ fn slack_channel(world: &World, url: &str) -> Deliverer {
 async fn alerts(world: &World, destination: &str, count: usize) -> Vec<Uuid> {
     let at = world.clock.now();
     let key = format!("storm:{destination}");
-    let event = OperatorEvent {
-        key,
-        resolved: false,
-        title: String::new(),
-        text: String::new(),
-        at,
-        about_destination: None,
-    };
+    let event =
+        OperatorEvent { key, resolved: false, title: String::new(), text: String::new(), at, about_destination: None };
     assert!(world.store.raise_event(event).await.unwrap());
     let claim = world.store.claim_unannounced(at, 1, Duration::from_secs(10)).await.unwrap().remove(0);
     let notifications: Vec<_> = (0..count)
@@ -50,9 +44,8 @@ async fn five_hundred_alerts_to_one_channel_all_arrive_once_in_order_however_oft
     let began = world.clock.now();
     // Every hundredth request is told to wait for half a minute.
     let throttled = |request: usize| request % 100 == 50;
-    let stub = HttpStub::start(move |request| match throttled(request) {
-        true => answer(429, "Retry-After: 30\r\n", "slow down"),
-        false => answer(200, "", "ok"),
+    let stub = HttpStub::start(move |request| {
+        if throttled(request) { answer(429, "Retry-After: 30\r\n", "slow down") } else { answer(200, "", "ok") }
     })
     .await;
     let channel = slack_channel(&world, &format!("http://{}/services/T/B/x", stub.address));
@@ -84,7 +77,10 @@ async fn five_hundred_alerts_to_one_channel_all_arrive_once_in_order_however_oft
     // One a second, and half a minute for each time that Slack asked for it; 5 or 6 times in all.
     let waits = stub.got().len() - 500;
     let took = until(began, world.clock.now()).as_secs();
-    assert!((5..=6).contains(&waits) && (499 + 30 * waits as u64..=520 + 30 * waits as u64).contains(&took), "{took} s");
+    assert!(
+        (5..=6).contains(&waits) && (499 + 30 * waits as u64..=520 + 30 * waits as u64).contains(&took),
+        "{took} s"
+    );
     for (at, id) in ids.iter().enumerate() {
         let (view, attempts) = world.store.delivery(*id).await.unwrap().unwrap();
         assert_eq!(view.state, DeliveryState::Delivered);
