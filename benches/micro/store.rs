@@ -63,6 +63,7 @@ impl Bench {
             labels: [("team".to_owned(), "platform".to_owned())].into(),
             force: false,
             first_sight: false,
+            redelivered: false,
             accepted_at: self.now,
             deadline_at: after(self.now, LEASE * 30),
             dedupe_since: self.now.checked_sub(DAY).unwrap(),

@@ -196,6 +196,7 @@ mod tests {
             force: false,
             idempotency_key: None,
             first_sight: false,
+            redelivered: false,
             accepted_at: now,
             deadline_at: crate::time::after(now, Duration::from_secs(60)),
             dedupe_since: now,

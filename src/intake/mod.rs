@@ -156,6 +156,7 @@ impl Intake {
             force: request.force,
             idempotency_key,
             first_sight,
+            redelivered: asked.sighting.as_ref().is_some_and(|sighting| sighting.redelivered),
             accepted_at: now,
             deadline_at: after(now, request.deadline.unwrap_or(rule.deadline)),
             dedupe_since: now.checked_sub(self.dedupe).unwrap_or(Timestamp::MIN),

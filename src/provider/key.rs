@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use memchr::memmem;
 use reqwest::header::HeaderValue;
 
 use super::profile::Auth;
@@ -55,11 +56,11 @@ impl Key {
     /// A body without the key: some servers quote what they were asked with, and a body is kept and told to others.
     pub(super) fn hidden_in(&self, body: Bytes) -> Bytes {
         let Some(cached) = self.cached() else { return body };
-        let Ok(text) = std::str::from_utf8(&body) else { return body };
         let forms = || cached.quoted.iter().map(ExposeSecret::expose_secret);
-        if !forms().any(|form| text.contains(form)) {
+        if !forms().any(|form| memmem::find(&body, form.as_bytes()).is_some()) {
             return body;
         }
+        let Ok(text) = std::str::from_utf8(&body) else { return body };
         forms().fold(text.to_owned(), |text, form| text.replace(form, "…")).into()
     }
 

@@ -52,6 +52,7 @@ macro_rules! conformance {
                 equal_messages_both_count_and_a_redelivered_one_is_known
                 a_scan_that_finished_inside_the_dedupe_window_is_a_duplicate_unless_forced
                 a_forced_request_joins_a_scan_that_is_followed
+                a_message_delivered_again_adds_no_wish_to_a_forced_scan_that_came_after_its_own
                 the_same_id_at_two_providers_is_two_scans
                 equal_asks_are_kept_once_and_different_ones_in_order
                 texts_come_back_as_they_were_given;
@@ -131,6 +132,7 @@ fn at(millis: i64) -> Timestamp {
 fn request(scan_id: &str) -> NewRequest {
     NewRequest {
         first_sight: false,
+        redelivered: false,
         key: ScanKey { provider: "sieve".to_owned(), scan_id: scan_id.to_owned() },
         destinations: None,
         labels: BTreeMap::new(),

@@ -66,6 +66,8 @@ pub struct NewRequest {
     /// it is not looked up, only kept (it names this request's scan from now on), so that a redelivery is
     /// recognised while two equal messages both count.
     pub first_sight: bool,
+    /// The broker says that it delivered the message before: its wish may have been granted already.
+    pub redelivered: bool,
     /// When it is accepted.
     pub accepted_at: Timestamp,
     /// When following ends.
@@ -380,7 +382,8 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// In this order, for each: a known idempotency key is a duplicate of the scan it named, unless `first_sight`;
     /// a key is kept either way. A scan of the same key that is followed is joined: its asks and labels grow, its
-    /// deadline becomes the later one. One that finished after `dedupe_since` makes it a duplicate, unless `force`.
+    /// deadline becomes the later one; but a `redelivered` request without a key is a duplicate of an earlier scan that
+    /// finished after `dedupe_since`, if there is one: it may have been what that scan was followed for. One that finished after `dedupe_since` makes it a duplicate, unless `force`.
     /// Else a new scan is followed, due now.
     async fn accept(&self, requests: Vec<NewRequest>) -> Result<Vec<Accepted>>;
 

@@ -42,6 +42,7 @@ impl World {
         let now = self.clock.now();
         let request = |scan_id| NewRequest {
             first_sight: false,
+            redelivered: false,
             key: ScanKey { provider: "sieve".into(), scan_id },
             destinations: None,
             labels: BTreeMap::new(),

@@ -99,6 +99,7 @@ impl Life {
             force,
             idempotency_key: key.map(|key| format!("key-{key}")),
             first_sight: false,
+            redelivered: false,
             accepted_at: self.at(),
             deadline_at: from_millis(self.now + deadline),
             dedupe_since: from_millis(self.now - DEDUPE),

@@ -83,6 +83,7 @@ async fn fill_batch(store: &SharedStore, scans: usize) -> Result<(), Failed> {
         force: false,
         idempotency_key: None,
         first_sight: false,
+        redelivered: false,
         accepted_at: now,
         deadline_at: after(now, LEASE),
         dedupe_since: now,

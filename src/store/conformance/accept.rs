@@ -119,6 +119,20 @@ pub async fn a_forced_request_joins_a_scan_that_is_followed(harness: &dyn Harnes
     assert_eq!(forced, Accepted { scan: first.scan, state: Joined });
 }
 
+pub async fn a_message_delivered_again_adds_no_wish_to_a_forced_scan_that_came_after_its_own(harness: &dyn Harness) {
+    let store = harness.open().await;
+    let first = accept_one(&store, request("a")).await;
+    finish_all(&store, at(1000)).await;
+    let later = NewRequest { accepted_at: at(2000), dedupe_since: at(999), ..request("a") };
+    let forced = accept_one(&store, NewRequest { force: true, ..later.clone() }).await;
+    let again = accept_one(&store, NewRequest { redelivered: true, ..later.clone() }).await;
+    assert_eq!(again, Accepted { scan: first.scan, state: Duplicate });
+    let another = accept_one(&store, later).await;
+    assert_eq!(another, Accepted { scan: forced.scan, state: Joined }, "an equal message of its own counts");
+    let outside = NewRequest { redelivered: true, dedupe_since: at(1000), ..request("a") };
+    assert_eq!(accept_one(&store, outside).await, Accepted { scan: forced.scan, state: Joined });
+}
+
 pub async fn the_same_id_at_two_providers_is_two_scans(harness: &dyn Harness) {
     let store = harness.open().await;
     let mut elsewhere = request("a");

@@ -16,6 +16,7 @@ pub(super) struct Prepared {
     key: ScanKey,
     idempotency: Option<Digest>,
     first_sight: bool,
+    redelivered: bool,
     ask: Option<AskRow>,
     force: bool,
     accepted_at: i64,
@@ -30,6 +31,7 @@ impl Prepared {
             key: request.key,
             idempotency: request.idempotency_key.as_deref().map(digest_of),
             first_sight: request.first_sight,
+            redelivered: request.redelivered && !request.force && request.idempotency_key.is_none(),
             ask: AskRow::unless_plain(&Ask { labels: request.labels, destinations: request.destinations })?,
             force: request.force,
             accepted_at: request.accepted_at.as_millisecond(),
@@ -61,7 +63,10 @@ fn accept_one(tx: &mut Tx<'_>, request: &Prepared) -> Result<Accepted, Failure> 
         return Ok(Accepted { scan, state: AcceptedState::Duplicate });
     }
     let accepted = match latest(tx, &request.key)? {
-        Some(scan) if scan.state == FOLLOWING => join(tx, &scan, request)?,
+        Some(scan) if scan.state == FOLLOWING => match granted_before(tx, &scan, request)? {
+            Some(scan) => Accepted { scan, state: AcceptedState::Duplicate },
+            None => join(tx, &scan, request)?,
+        },
         Some(scan) if !request.force && scan.finished_at > Some(request.dedupe_since) => {
             Accepted { scan: scan.id, state: AcceptedState::Duplicate }
         }
@@ -98,6 +103,20 @@ fn latest(tx: &Tx<'_>, key: &ScanKey) -> Result<Option<Latest>, Failure> {
 
 pub(super) const LATEST: &str = "SELECT id, state, deadline_at, finished_at, asks FROM scans
      WHERE scan_id = ? AND provider = ? ORDER BY id DESC LIMIT 1";
+
+/// The finished scan that a request which is delivered again may have been for.
+fn granted_before(tx: &Tx<'_>, scan: &Latest, request: &Prepared) -> Result<Option<Uuid>, Failure> {
+    if !request.redelivered {
+        return Ok(None);
+    }
+    let ScanKey { provider, scan_id } = &request.key;
+    let mut statement = tx.connection.prepare_cached(GRANTED)?;
+    let key = params![scan_id, provider, scan.id.as_bytes(), request.dedupe_since];
+    Ok(statement.query_row(key, |row| row.get(0)).optional()?)
+}
+
+pub(super) const GRANTED: &str = "SELECT id FROM scans
+     WHERE scan_id = ? AND provider = ? AND id < ? AND finished_at > ? ORDER BY id DESC LIMIT 1";
 
 fn join(tx: &Tx<'_>, scan: &Latest, request: &Prepared) -> Result<Accepted, Failure> {
     let asks = asks::add(tx.connection, scan.id, scan.asks, request.ask.as_ref())?;

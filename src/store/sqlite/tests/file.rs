@@ -13,6 +13,7 @@ use crate::time::{after, from_millis};
 fn request(scan_id: &str) -> NewRequest {
     NewRequest {
         first_sight: false,
+        redelivered: false,
         key: ScanKey { provider: "sieve".to_owned(), scan_id: scan_id.to_owned() },
         destinations: None,
         labels: std::iter::once(("filler".to_owned(), "x".repeat(3000))).collect(),

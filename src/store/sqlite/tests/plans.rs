@@ -26,6 +26,7 @@ fn every_statement_of_a_step_finds_its_rows_by_an_index_in_order() {
     let (_folder, connection) = fresh();
     let cases = [
         (accept::LATEST, "USING INDEX scans_key (scan_id=? AND provider=?)"),
+        (accept::GRANTED, "USING INDEX scans_key (scan_id=? AND provider=? AND id<?)"),
         (scans::DUE, "USING COVERING INDEX scans_due (provider=? AND due_at<?)"),
         (scans::NEXT_DUE, "USING COVERING INDEX scans_due (provider=?)"),
         (announcements::UNANNOUNCED, "scans USING COVERING INDEX scans_unannounced"),
