@@ -19,7 +19,7 @@ ROOM = 24 * 1024 * 1024
 
 def resident(daemon: Any) -> int:
     """The memory of the process, in bytes."""
-    for line in open(f"/proc/{daemon.pid}/status", encoding="ascii"):
+    for line in open(f"/proc/{daemon.pid()}/status", encoding="ascii"):
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
     raise AssertionError("no VmRSS")
