@@ -50,11 +50,21 @@ pub fn main() -> ExitCode {
 
 fn start(cli: Cli) -> Done {
     crate::egress::install_tls();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if matches!(cli.command, Command::Run) && std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
+        runtime.worker_threads(beside_the_store());
+    }
+    let runtime = runtime.enable_all().build()?;
     let done = runtime.block_on(dispatch(cli));
     // A connection or a render that hangs must not keep a finished command.
     runtime.shutdown_background();
     done
+}
+
+/// How many threads the daemon works on. The store writes on one of its own, which gets a processor; and two that hand
+/// each other little things cost more in waking and in locks of the allocator than they gain.
+fn beside_the_store() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
 }
 
 async fn dispatch(cli: Cli) -> Done {

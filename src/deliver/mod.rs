@@ -57,6 +57,7 @@ pub struct Deliverer {
     store: SharedStore,
     destination: Arc<Destination>,
     clock: Clock,
+    counted: metrics::Attempts,
     health: Health,
     unrecorded: Unrecorded,
     /// The store may know of trouble, from before or from this process, that is to be resolved by a success.
@@ -89,11 +90,13 @@ impl Deliverer {
     /// For one destination.
     pub fn new(store: SharedStore, destination: Arc<Destination>, clock: Clock) -> Self {
         let health = Health::of(&destination);
+        let counted = metrics::Attempts::of(destination.name());
         metrics::destination_failing(destination.name(), false);
         Self {
             store,
             destination,
             clock,
+            counted,
             health,
             unrecorded: Unrecorded::default(),
             may_be_open: AtomicBool::new(true),
@@ -266,14 +269,14 @@ impl Deliverer {
     fn say(&self, claim: &DeliveryClaim, sent: &Sent, next: &Next, now: Timestamp, took: Duration) {
         let name = self.destination.name();
         let (verdict, reason) = (sent.verdict.as_str(), sent.verdict.reason().as_str());
-        metrics::attempt(name, verdict, reason, took);
+        self.counted.attempt(verdict, reason, took);
         let id = claim.notification.id;
         let number = claim.progress.attempts.saturating_add(1);
         let duration_ms = took.as_millis() as u64;
         let answer = sent.answer.as_deref().unwrap_or_default();
         match next {
             Next::Delivered => {
-                metrics::notification_lag(name, until(claim.finished_at, now));
+                self.counted.lag(until(claim.finished_at, now));
                 tracing::info!(delivery.id = %id, destination.name = name, attempt.number = number, reason, duration_ms,
                     "delivered");
             }

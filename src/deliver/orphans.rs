@@ -43,7 +43,7 @@ pub async fn bury_orphans(store: &dyn Store, configured: &[String], clock: &Cloc
 fn burial(claim: &DeliveryClaim, now: Timestamp) -> AttemptRecord {
     let reason = Reason::DestinationGone;
     let verdict = Verdict::Reject { reason };
-    metrics::attempt(&claim.notification.destination, verdict.as_str(), reason.as_str(), Duration::ZERO);
+    metrics::Attempts::of(&claim.notification.destination).attempt(verdict.as_str(), reason.as_str(), Duration::ZERO);
     AttemptRecord {
         delivery: claim.notification.id,
         claim: claim.claim,

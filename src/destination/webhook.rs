@@ -62,6 +62,10 @@ pub struct Settings {
     pub key_file: Option<PathBuf>,
 }
 
+static WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+static WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+static WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+
 const DEFAULTS: Defaults = Defaults { concurrency: 8, requests_per_second: None };
 /// Enough of an answer to keep a word of it.
 const MAX_BODY: usize = 4096;
@@ -148,13 +152,13 @@ impl Webhook {
     fn stamp(&self, notification: &Notification, body: &[u8], now: Timestamp) -> Result<HeaderMap, String> {
         let (id, at) = (notification.id.to_string(), now.as_second());
         let mut stamp = HeaderMap::new();
-        stamp.insert("webhook-timestamp", HeaderValue::from(at));
+        stamp.insert(&WEBHOOK_TIMESTAMP, HeaderValue::from(at));
         if let Some(source) = &self.signing {
             let secrets = source.read().map_err(|error| error.to_string())?;
             let signature = signing::sign(secrets.expose_secret(), &id, at, body)?;
-            stamp.insert("webhook-signature", HeaderValue::from_str(&signature).map_err(|error| error.to_string())?);
+            stamp.insert(&WEBHOOK_SIGNATURE, HeaderValue::from_str(&signature).map_err(|error| error.to_string())?);
         }
-        stamp.insert("webhook-id", HeaderValue::from_str(&id).map_err(|error| error.to_string())?);
+        stamp.insert(&WEBHOOK_ID, HeaderValue::from_str(&id).map_err(|error| error.to_string())?);
         Ok(stamp)
     }
 

@@ -60,11 +60,12 @@ impl Client {
     /// Sends one request and reads its answer.
     pub async fn send(&self, request: Request) -> Result<Answer, SendError> {
         self.check(&request.url)?;
-        let mut out = self.inner.request(request.method, request.url).headers(request.headers);
+        let mut out = reqwest::Request::new(request.method, request.url);
+        *out.headers_mut() = request.headers;
         if !request.body.is_empty() {
-            out = out.body(request.body);
+            *out.body_mut() = Some(request.body.into());
         }
-        let mut answer = out.send().await.map_err(SendError::sort)?;
+        let mut answer = self.inner.execute(out).await.map_err(SendError::sort)?;
         let head = Head { status: answer.status().as_u16(), headers: std::mem::take(answer.headers_mut()) };
         match read(answer, request.max_body).await {
             Ok((body, cut)) => Ok(Answer { status: head.status, headers: head.headers, body, cut }),

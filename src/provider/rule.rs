@@ -2,9 +2,33 @@
 
 use serde_json::Value;
 
-/// A JSON Pointer (RFC 6901); `""` is the whole body.
+/// A JSON Pointer (RFC 6901); `""` is the whole body. Taken apart once: `Value::pointer` does it for every look, which
+/// was a sixth of what scanbell asked of the allocator for a scan.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pointer(String);
+pub struct Pointer(Vec<Step>);
+
+/// One name on the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Step {
+    name: String,
+    /// The name as a place in an array.
+    index: Option<usize>,
+}
+
+impl Step {
+    fn new(token: &str) -> Self {
+        let is_index = token == "0" || !token.starts_with(['0', '+']);
+        Self { name: token.replace("~1", "/").replace("~0", "~"), index: token.parse().ok().filter(|_| is_index) }
+    }
+
+    fn take<'v>(&self, value: &'v Value) -> Option<&'v Value> {
+        match value {
+            Value::Object(map) => map.get(&self.name),
+            Value::Array(list) => list.get(self.index?),
+            _ => None,
+        }
+    }
+}
 
 impl Pointer {
     /// Checks the syntax, which `serde_json` would silently answer with "not there".
@@ -19,12 +43,12 @@ impl Pointer {
             }
             rest = after;
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.split('/').skip(1).map(Step::new).collect()))
     }
 
     /// What is there; `null` is the same as nothing.
     pub fn find<'v>(&self, body: &'v Value) -> Option<&'v Value> {
-        body.pointer(&self.0).filter(|value| !value.is_null())
+        self.0.iter().try_fold(body, |value, step| step.take(value)).filter(|value| !value.is_null())
     }
 }
 
@@ -191,6 +215,36 @@ mod tests {
         let rule = Condition { one_of: vec![Literal::Text("done".into())], ..at("") };
         assert!(rule.holds(200, Some(&json!("Done"))));
         assert!(!rule.holds(200, Some(&json!(["done"]))));
+    }
+
+    #[test]
+    fn a_pointer_finds_what_rfc_6901_says() {
+        let body = json!({"": 0, "a/b": [10, 11, {"m~n": 12}], "~1": 13, "x": {"0": 14, "01": 15, "-": 16}, "n": null});
+        let asked = [
+            "",
+            "/",
+            "/a~1b",
+            "/a~1b/0",
+            "/a~1b/2/m~0n",
+            "/a~1b/3",
+            "/a~1b/00",
+            "/a~1b/+1",
+            "/a~1b/-",
+            "/a~1b/01",
+            "/~01",
+            "/x/0",
+            "/x/01",
+            "/x/-",
+            "/x/0/0",
+            "/x/",
+            "/nothing",
+            "/a~1b/99999999999999999999",
+            "/n",
+        ];
+        for text in asked {
+            let theirs = body.pointer(text).filter(|value| !value.is_null());
+            assert_eq!(Pointer::parse(text).unwrap().find(&body), theirs, "{text}");
+        }
     }
 
     #[test]

@@ -1,10 +1,13 @@
-//! Every metric of the contract (section 9), one function each: no other room names a metric.
+//! Every metric of the contract (section 9), one function each: no other room names a metric. What is counted for every
+//! scan is kept by whoever counts it ([`Polls`], [`Attempts`]).
 //!
 //! Labels are configured names and closed lists only, never an ID or an address, so that their number is bounded.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 pub use super::recorder::{Handle, install};
 
@@ -18,24 +21,86 @@ pub fn scans_active(provider: &str, count: u64) {
     gauge!("scanbell_scans_active", "provider" => provider.to_owned()).set(count as f64);
 }
 
-/// One poll was made; `outcome` is what it saw: `running`, `ended`, `not_found`, `unavailable`, `unauthorized`.
-pub fn poll(provider: &str, outcome: &'static str, took: Duration) {
-    counter!("scanbell_polls_total", "provider" => provider.to_owned(), "outcome" => outcome).increment(1);
-    histogram!("scanbell_poll_seconds", "provider" => provider.to_owned()).record(took.as_secs_f64());
+/// Counters by the labels that vary, each made once: making one for every event costs ten allocations.
+#[derive(Default)]
+struct Counters<const LABELS: usize>(Mutex<HashMap<[&'static str; LABELS], Counter>>);
+
+impl<const LABELS: usize> Counters<LABELS> {
+    fn increment(&self, labels: [&'static str; LABELS], make: impl FnOnce() -> Counter) {
+        let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counters.entry(labels).or_insert_with(make).increment(1);
+    }
 }
 
-/// One scan finished.
-pub fn report(provider: &str, outcome: &'static str, verdict: &'static str, severity: &'static str) {
-    counter!("scanbell_reports_total", "provider" => provider.to_owned(), "outcome" => outcome,
-             "verdict" => verdict, "severity" => severity)
-    .increment(1);
+/// What is counted of one provider. Made after [`install`]: else it counts nothing.
+pub struct Polls {
+    provider: String,
+    seen: Counters<1>,
+    seconds: Histogram,
+    reports: Counters<3>,
 }
 
-/// One attempt of a delivery was made.
-pub fn attempt(destination: &str, verdict: &'static str, reason: &'static str, took: Duration) {
-    counter!("scanbell_attempts_total", "destination" => destination.to_owned(), "verdict" => verdict, "reason" => reason)
-        .increment(1);
-    histogram!("scanbell_attempt_seconds", "destination" => destination.to_owned()).record(took.as_secs_f64());
+impl Polls {
+    /// Of the provider of this name.
+    pub fn of(provider: &str) -> Self {
+        Self {
+            provider: provider.to_owned(),
+            seen: Counters::default(),
+            seconds: histogram!("scanbell_poll_seconds", "provider" => provider.to_owned()),
+            reports: Counters::default(),
+        }
+    }
+
+    /// One poll was made; `outcome` is what it saw: `running`, `ended`, `not_found`, `unavailable`, `unauthorized`.
+    pub fn poll(&self, outcome: &'static str, took: Duration) {
+        self.seen.increment(
+            [outcome],
+            || counter!("scanbell_polls_total", "provider" => self.provider.clone(), "outcome" => outcome),
+        );
+        self.seconds.record(took.as_secs_f64());
+    }
+
+    /// One scan finished.
+    pub fn report(&self, outcome: &'static str, verdict: &'static str, severity: &'static str) {
+        self.reports.increment([outcome, verdict, severity], || {
+            counter!("scanbell_reports_total", "provider" => self.provider.clone(), "outcome" => outcome,
+                     "verdict" => verdict, "severity" => severity)
+        });
+    }
+}
+
+/// What is counted of one destination. Made after [`install`]: else it counts nothing.
+pub struct Attempts {
+    destination: String,
+    verdicts: Counters<2>,
+    seconds: Histogram,
+    lag: Histogram,
+}
+
+impl Attempts {
+    /// Of the destination of this name.
+    pub fn of(destination: &str) -> Self {
+        Self {
+            destination: destination.to_owned(),
+            verdicts: Counters::default(),
+            seconds: histogram!("scanbell_attempt_seconds", "destination" => destination.to_owned()),
+            lag: histogram!("scanbell_notification_lag_seconds", "destination" => destination.to_owned()),
+        }
+    }
+
+    /// One attempt of a delivery was made.
+    pub fn attempt(&self, verdict: &'static str, reason: &'static str, took: Duration) {
+        self.verdicts.increment([verdict, reason], || {
+            counter!("scanbell_attempts_total", "destination" => self.destination.clone(), "verdict" => verdict,
+                     "reason" => reason)
+        });
+        self.seconds.record(took.as_secs_f64());
+    }
+
+    /// A notification arrived so long after its scan was seen finished.
+    pub fn lag(&self, lag: Duration) {
+        self.lag.record(lag.as_secs_f64());
+    }
 }
 
 /// So many deliveries are kept in a state.
@@ -46,11 +111,6 @@ pub fn deliveries(destination: &str, state: &'static str, count: u64) {
 /// How long the oldest pending delivery has been waiting; zero if none is.
 pub fn delivery_oldest(destination: &str, age: Duration) {
     gauge!("scanbell_delivery_oldest_seconds", "destination" => destination.to_owned()).set(age.as_secs_f64());
-}
-
-/// A notification arrived so long after its scan was seen finished.
-pub fn notification_lag(destination: &str, lag: Duration) {
-    histogram!("scanbell_notification_lag_seconds", "destination" => destination.to_owned()).record(lag.as_secs_f64());
 }
 
 /// A provider is paused (its key is refused) or not.

@@ -100,12 +100,15 @@ mod tests {
         let text = recorded(|| {
             metrics::request("http", "following");
             metrics::scans_active("sieve", 1);
-            metrics::poll("sieve", "running", Duration::from_millis(30));
-            metrics::report("sieve", "completed", "threat", "high");
-            metrics::attempt("siem", "delivered", "ok", Duration::from_millis(30));
+            let polls = metrics::Polls::of("sieve");
+            polls.poll("running", Duration::from_millis(30));
+            polls.report("completed", "threat", "high");
+            let attempts = metrics::Attempts::of("siem");
+            (0..2).for_each(|_| attempts.attempt("delivered", "ok", Duration::from_millis(30)));
+            attempts.attempt("retry", "timeout", Duration::from_millis(30));
+            attempts.lag(Duration::from_secs(1));
             metrics::deliveries("siem", "pending", 2);
             metrics::delivery_oldest("siem", Duration::from_secs(3));
-            metrics::notification_lag("siem", Duration::from_secs(1));
             metrics::provider_paused("sieve", true);
             metrics::destination_failing("siem", false);
             metrics::amqp_connected(true);
@@ -116,6 +119,9 @@ mod tests {
             assert!(text.contains(&format!("# HELP {name} ")), "{name}:\n{text}");
         }
         assert!(text.contains("scanbell_poll_seconds_bucket{provider=\"sieve\",le=\"0.05\"} 1"), "{text}");
+        let attempts = "scanbell_attempts_total{destination=\"siem\",verdict=";
+        assert!(text.contains(&format!("{attempts}\"delivered\",reason=\"ok\"}} 2")), "{text}");
+        assert!(text.contains(&format!("{attempts}\"retry\",reason=\"timeout\"}} 1")), "{text}");
         assert!(text.contains("scanbell_amqp_connected 1"), "{text}");
     }
 

@@ -60,6 +60,7 @@ pub struct Watcher {
     announce: Wake,
     raw_limit: u64,
     knobs: Knobs,
+    counted: metrics::Polls,
     health: ProviderHealth,
     gate: Mutex<Gate>,
     events: Events,
@@ -141,6 +142,7 @@ impl Watcher {
         metrics::provider_paused(provider.name(), false);
         Self {
             gate: Mutex::new(Gate::new(provider.concurrency(), provider.requests_per_second())),
+            counted: metrics::Polls::of(provider.name()),
             health: ProviderHealth::new(provider.name()),
             events: Events::default(),
             knobs: Knobs::default(),
@@ -224,7 +226,7 @@ impl Watcher {
         let started = Instant::now();
         let seen = self.provider.poll(&claim.key.scan_id, self.clock.wall()).await;
         let took = started.elapsed();
-        metrics::poll(self.provider.name(), word(&seen.observation), took);
+        self.counted.poll(word(&seen.observation), took);
         let now = self.clock.now();
         self.note_seen(&seen, is_trial, now);
         tracing::debug!(
@@ -288,7 +290,7 @@ impl Watcher {
             }
             End::Again { due, .. } => Followed { finished: false, due: Some(*due) },
             End::Finished { scan, scan_id, outcome, verdict, severity, polls } => {
-                metrics::report(provider, outcome.as_str(), verdict.as_str(), severity.as_str());
+                self.counted.report(outcome.as_str(), verdict.as_str(), severity.as_str());
                 tracing::info!(
                     provider.name = provider, scan.id = %scan, scan.scan_id = scan_id,
                     %outcome, %verdict, %severity, polls, "scan finished"

@@ -1,13 +1,14 @@
 //! Finished scans and events that nobody was told of yet: claimed, and closed with their deliveries.
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::asks;
 use super::codes::PENDING;
 use super::failure::Failure;
+use super::leases::Held;
 use super::writer::{Look, Tx};
 use crate::domain::report::Report;
 use crate::store::{Announcement, AnnouncementRecord, Claim, Subject};
@@ -80,11 +81,11 @@ pub(super) fn claim(
         && bytes < ENOUGH
         && let Some(row) = rows.next()?
     {
-        let (is_event, id): (bool, Uuid) = (row.get(0)?, row.get(1)?);
+        let (is_event, id, at): (bool, Uuid, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
         if !look.leases.is_taken(id, now) {
             let subject = if is_event { event(look.connection, id)? } else { report(look.connection, id)? };
             bytes += subject.bytes();
-            look.leases.take(id, claim, lease_end);
+            look.leases.take(id, claim, lease_end, if is_event { Held::Event(at) } else { Held::Finished(at) });
             claims.push(Claimed { id, claim, subject });
         }
     }
@@ -176,25 +177,20 @@ fn record_one(tx: &mut Tx<'_>, record: &Prepared) -> Result<bool, Failure> {
 
 /// The scan or the event, if it is still ours.
 fn close(tx: &mut Tx<'_>, record: &Prepared) -> Result<Option<Owner>, Failure> {
-    if !tx.leases.holds(record.id, record.claim) {
-        return Ok(None);
-    }
+    let (owner, sql) = match tx.leases.of(record.id, record.claim) {
+        Some(&Held::Finished(finished_at)) => (
+            Owner { scan: Some(record.id), event: None, finished_at },
+            "UPDATE scans SET state = 2 WHERE id = ? AND state = 1",
+        ),
+        Some(&Held::Event(finished_at)) => (
+            Owner { scan: None, event: Some(record.id), finished_at },
+            "UPDATE events SET state = 2 WHERE id = ? AND state = 1",
+        ),
+        _ => return Ok(None),
+    };
     tx.leases.end(record.id);
-    let key = [record.id.as_bytes()];
-    let scan: Option<i64> = tx
-        .connection
-        .prepare_cached("UPDATE scans SET state = 2 WHERE id = ? AND state = 1 RETURNING finished_at")?
-        .query_row(key, |row| row.get(0))
-        .optional()?;
-    if let Some(finished_at) = scan {
-        return Ok(Some(Owner { scan: Some(record.id), event: None, finished_at }));
-    }
-    let event: Option<i64> = tx
-        .connection
-        .prepare_cached("UPDATE events SET state = 2 WHERE id = ? AND state = 1 RETURNING at")?
-        .query_row(key, |row| row.get(0))
-        .optional()?;
-    Ok(event.map(|finished_at| Owner { scan: None, event: Some(record.id), finished_at }))
+    let changed = tx.connection.prepare_cached(sql)?.execute([record.id.as_bytes()])?;
+    Ok((changed > 0).then_some(owner))
 }
 
 fn keep_body(tx: &Tx<'_>, message: &Message) -> Result<i64, Failure> {

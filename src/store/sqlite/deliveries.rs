@@ -1,11 +1,14 @@
 //! Deliveries: claimed when due, written back after an attempt.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use rusqlite::{Row, params};
 use uuid::Uuid;
 
 use super::codes::{DEAD, DELIVERED, PENDING, time, time_or_none};
 use super::failure::Failure;
+use super::leases::Held;
 use super::writer::{Look, Tx};
 use crate::domain::delivery::{Next, Progress, Reason};
 use crate::domain::notification::{Content, Notification};
@@ -61,10 +64,11 @@ pub(super) fn claim_due(
 ) -> Result<Vec<Claimed>, Failure> {
     let ids = look.free(DUE, params![destination, now.as_millisecond()], now, limit)?;
     let mut deliveries = look.connection.prepare_cached(DUE_DELIVERY)?;
+    let name: Arc<str> = destination.into();
     let mut claims = Vec::with_capacity(ids.len());
     for id in ids {
         claims.push(deliveries.query_row([id.as_bytes()], |row| claimed(id, row))?);
-        look.leases.take(id, claim, lease_end);
+        look.leases.take(id, claim, lease_end, Held::Delivery(Arc::clone(&name)));
     }
     Ok(claims)
 }
@@ -102,13 +106,13 @@ pub(super) fn record(tx: &mut Tx<'_>, records: &[AttemptRecord]) -> Result<Vec<b
 }
 
 fn record_one(tx: &mut Tx<'_>, record: &AttemptRecord) -> Result<bool, Failure> {
-    if !tx.leases.holds(record.delivery, record.claim) {
+    let Some(Held::Delivery(destination)) = tx.leases.of(record.delivery, record.claim).cloned() else {
         return Ok(false);
-    }
+    };
     let written = match &record.next {
         Next::Due { at, progress } => again(tx, record, *at, progress)?,
-        Next::Delivered => finish(tx, record, DELIVERED, shortfall(record.attempt.reason))?,
-        Next::Dead(reason) => finish(tx, record, DEAD, Some(*reason))?,
+        Next::Delivered => finish(tx, record, &destination, DELIVERED, shortfall(record.attempt.reason))?,
+        Next::Dead(reason) => finish(tx, record, &destination, DEAD, Some(*reason))?,
     };
     if written {
         tx.leases.end(record.delivery);
@@ -140,11 +144,16 @@ const AGAIN: &str = "UPDATE deliveries
      SET due_at = ?, attempts = ?, charged = ?, give_up_at = ?, reason = ? WHERE id = ? AND state = 0";
 
 /// The attempt that delivers stays in the row; others are kept apart.
-fn finish(tx: &mut Tx<'_>, record: &AttemptRecord, state: u8, reason: Option<Reason>) -> Result<bool, Failure> {
+fn finish(
+    tx: &mut Tx<'_>,
+    record: &AttemptRecord,
+    destination: &str,
+    state: u8,
+    reason: Option<Reason>,
+) -> Result<bool, Failure> {
     let attempt = &record.attempt;
     let here = state == DELIVERED;
-    let mut statement = tx.connection.prepare_cached(FINISH)?;
-    let mut rows = statement.query(params![
+    let changed = tx.connection.prepare_cached(FINISH)?.execute(params![
         state,
         attempt.at.as_millisecond(),
         attempt.number,
@@ -153,14 +162,15 @@ fn finish(tx: &mut Tx<'_>, record: &AttemptRecord, state: u8, reason: Option<Rea
         attempt.answer.as_deref().filter(|_| here),
         record.delivery.as_bytes()
     ])?;
-    let Some(row) = rows.next()? else { return Ok(false) };
-    tx.tally.moved(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?, PENDING, state);
-    Ok(true)
+    if changed > 0 {
+        tx.tally.moved(destination, PENDING, state);
+    }
+    Ok(changed > 0)
 }
 
 const FINISH: &str = "UPDATE deliveries
      SET state = ?, finished_at = ?, attempts = ?, reason = ?, duration_ms = ?, answer = ?, due_at = NULL
-     WHERE id = ? AND state = 0 RETURNING destination";
+     WHERE id = ? AND state = 0";
 
 fn duration(attempt: &Attempt) -> i64 {
     i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX)
@@ -186,7 +196,7 @@ fn keep_attempt(tx: &Tx<'_>, delivery: Uuid, attempt: &Attempt) -> Result<(), Fa
 
 /// Due again at `due_at`, no attempt made.
 pub(super) fn release(tx: &mut Tx<'_>, id: Uuid, claim: Claim, due_at: Timestamp) -> Result<(), Failure> {
-    if tx.leases.holds(id, claim) {
+    if tx.leases.of(id, claim).is_some() {
         tx.leases.end(id);
         tx.connection
             .prepare_cached("UPDATE deliveries SET due_at = ? WHERE id = ? AND state = 0")?

@@ -5,16 +5,31 @@
 //! every write under one.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
 use crate::store::Claim;
 use crate::time::{Timestamp, from_millis};
 
-#[derive(Debug, Clone, Copy)]
+/// What was read of a row when it was claimed and does not change while it is held: writing it need not read it again.
+#[derive(Debug, Clone)]
+pub(super) enum Held {
+    /// A scan that is followed, at this provider.
+    Scan(Arc<str>),
+    /// A finished scan that nobody was told of, and when it finished (milliseconds since 1970).
+    Finished(i64),
+    /// An event that nobody was told of, and when it happened (the same).
+    Event(i64),
+    /// A delivery to this destination.
+    Delivery(Arc<str>),
+}
+
+#[derive(Debug)]
 struct Lease {
     claim: Claim,
     end: Timestamp,
+    held: Held,
 }
 
 /// All leases. What an operation ends is held until its transaction is committed.
@@ -31,13 +46,14 @@ impl Leases {
     }
 
     /// Gives the row to `claim`; an earlier holder loses it.
-    pub(super) fn take(&mut self, id: Uuid, claim: Claim, end: Timestamp) {
-        self.held.insert(id, Lease { claim, end });
+    pub(super) fn take(&mut self, id: Uuid, claim: Claim, end: Timestamp, held: Held) {
+        self.held.insert(id, Lease { claim, end, held });
     }
 
-    /// Whether `claim` still has the row: it may be past its end as long as nobody else took the row.
-    pub(super) fn holds(&self, id: Uuid, claim: Claim) -> bool {
-        self.held.get(&id).is_some_and(|lease| lease.claim == claim) && !self.ended.contains(&id)
+    /// The row that `claim` still has: it may be past its end as long as nobody else took the row.
+    pub(super) fn of(&self, id: Uuid, claim: Claim) -> Option<&Held> {
+        let lease = self.held.get(&id).filter(|lease| lease.claim == claim)?;
+        (!self.ended.contains(&id)).then_some(&lease.held)
     }
 
     /// The open transaction is the last thing its holder does with the row.
@@ -47,7 +63,7 @@ impl Leases {
 
     /// The row is free now, if `claim` has it.
     pub(super) fn release(&mut self, id: Uuid, claim: Claim) {
-        if self.holds(id, claim) {
+        if self.of(id, claim).is_some() {
             self.held.remove(&id);
         }
     }
@@ -86,29 +102,31 @@ impl Leases {
 mod tests {
     use super::*;
 
+    const ROW: Held = Held::Finished(0);
+
     #[test]
     fn what_a_transaction_ends_is_ended_by_its_commit_alone() {
         let (id, claim) = (Uuid::from_u128(1), Claim(7));
         let mut leases = Leases::default();
-        leases.take(id, claim, from_millis(1000));
+        leases.take(id, claim, from_millis(1000), ROW);
         leases.end(id);
-        assert!(!leases.holds(id, claim), "not twice in one transaction");
+        assert!(leases.of(id, claim).is_none(), "not twice in one transaction");
         leases.rolled_back();
-        assert!(leases.holds(id, claim), "the operation may be tried again");
+        assert!(leases.of(id, claim).is_some(), "the operation may be tried again");
         leases.end(id);
         leases.committed();
-        assert!(!leases.holds(id, claim) && !leases.is_taken(id, from_millis(0)));
+        assert!(leases.of(id, claim).is_none() && !leases.is_taken(id, from_millis(0)));
     }
 
     #[test]
     fn a_lease_that_ran_out_holds_until_another_takes_the_row() {
         let (id, first, second) = (Uuid::from_u128(1), Claim(1), Claim(2));
         let mut leases = Leases::default();
-        leases.take(id, first, from_millis(1000));
+        leases.take(id, first, from_millis(1000), ROW);
         assert!(leases.is_taken(id, from_millis(999)) && !leases.is_taken(id, from_millis(1000)));
-        assert!(leases.holds(id, first));
-        leases.take(id, second, from_millis(2000));
+        assert!(leases.of(id, first).is_some());
+        leases.take(id, second, from_millis(2000), ROW);
         leases.release(id, first);
-        assert!(!leases.holds(id, first) && leases.holds(id, second));
+        assert!(leases.of(id, first).is_none() && leases.of(id, second).is_some());
     }
 }

@@ -1,11 +1,14 @@
 //! Scans being followed: claimed when due, written back after a poll.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, params};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::codes::{time, time_or_none};
 use super::failure::Failure;
+use super::leases::Held;
 use super::writer::{Look, Tx};
 use crate::domain::scan::{Outcome, ScanKey, Tracking};
 use crate::store::{Claim, ObservationRecord, ObservationResult, ScanClaim};
@@ -23,6 +26,7 @@ pub(super) fn claim_due(
     let claim = Claim(rand::random());
     let ids = look.free(DUE, params![provider, now.as_millisecond()], now, limit)?;
     let mut statement = look.connection.prepare_cached(DUE_SCAN)?;
+    let name: Arc<str> = provider.into();
     let mut claims = Vec::with_capacity(ids.len());
     for id in ids {
         let found = statement.query_row([id.as_bytes()], |row| {
@@ -38,7 +42,7 @@ pub(super) fn claim_due(
                 requested_at: time(row, 4)?,
             })
         })?;
-        look.leases.take(id, claim, lease_end);
+        look.leases.take(id, claim, lease_end, Held::Scan(Arc::clone(&name)));
         claims.push(found);
     }
     Ok(claims)
@@ -98,12 +102,10 @@ pub(super) fn record(tx: &mut Tx<'_>, records: &[Prepared]) -> Result<Vec<bool>,
 }
 
 fn record_one(tx: &mut Tx<'_>, record: &Prepared) -> Result<bool, Failure> {
-    if !tx.leases.holds(record.scan, record.claim) {
-        return Ok(false);
-    }
+    let Some(Held::Scan(provider)) = tx.leases.of(record.scan, record.claim).cloned() else { return Ok(false) };
     let written = match &record.result {
         PreparedResult::Again { at, tracking } => again(tx.connection, record, *at, tracking)?,
-        PreparedResult::Finished { .. } => finish(tx, record)?,
+        PreparedResult::Finished { .. } => finish(tx, record, &provider)?,
     };
     if written {
         tx.leases.end(record.scan);
@@ -121,7 +123,7 @@ fn again(connection: &Connection, record: &Prepared, at: i64, tracking: &Trackin
 
 const AGAIN: &str = "UPDATE scans SET due_at = ?, polls = ?, not_found_since = ? WHERE id = ? AND state = 0";
 
-fn finish(tx: &mut Tx<'_>, record: &Prepared) -> Result<bool, Failure> {
+fn finish(tx: &mut Tx<'_>, record: &Prepared, provider: &str) -> Result<bool, Failure> {
     let PreparedResult::Finished { outcome, finished_at, polls, report, raw } = &record.result else {
         return Ok(false);
     };
@@ -129,8 +131,7 @@ fn finish(tx: &mut Tx<'_>, record: &Prepared) -> Result<bool, Failure> {
         .prepare_cached("INSERT INTO reports (report, raw) VALUES (?, ?)")?
         .execute(params![report, raw.as_ref().map(|raw| raw.get())])?;
     let stored = tx.connection.last_insert_rowid();
-    let mut statement = tx.connection.prepare_cached(FINISH)?;
-    let mut rows = statement.query(params![
+    let changed = tx.connection.prepare_cached(FINISH)?.execute(params![
         outcome.as_str(),
         finished_at,
         polls,
@@ -138,8 +139,8 @@ fn finish(tx: &mut Tx<'_>, record: &Prepared) -> Result<bool, Failure> {
         record.scan.as_bytes(),
         *outcome == Outcome::TimedOut
     ])?;
-    if let Some(row) = rows.next()? {
-        tx.tally.active(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?, -1);
+    if changed > 0 {
+        tx.tally.active(provider, -1);
         return Ok(true);
     }
     tx.connection.prepare_cached("DELETE FROM reports WHERE n = ?")?.execute([stored])?;
@@ -149,5 +150,4 @@ fn finish(tx: &mut Tx<'_>, record: &Prepared) -> Result<bool, Failure> {
 /// `?6`: a time-out counts only if no request that joined during the poll has moved the deadline.
 const FINISH: &str = "UPDATE scans SET state = 1, outcome = ?1, finished_at = ?2, polls = ?3, report = ?4,
 due_at = NULL
-     WHERE id = ?5 AND state = 0 AND (NOT ?6 OR deadline_at <= ?2)
-     RETURNING provider";
+     WHERE id = ?5 AND state = 0 AND (NOT ?6 OR deadline_at <= ?2)";
