@@ -60,14 +60,20 @@ impl Client {
     /// Sends one request and reads its answer.
     pub async fn send(&self, request: Request) -> Result<Answer, SendError> {
         self.check(&request.url)?;
-        let mut out = reqwest::Request::new(request.method, request.url);
-        *out.headers_mut() = request.headers;
-        if !request.body.is_empty() {
-            *out.body_mut() = Some(request.body.into());
+        let Request { method, url, headers, body, max_body } = request;
+        let mut out = if url.username().is_empty() && url.password().is_none() {
+            reqwest::Request::new(method, url)
+        } else {
+            // Only the builder takes them out of the URL and sends them as `Authorization` (RFC 7617).
+            self.inner.request(method, url).build().map_err(SendError::sort)?
+        };
+        out.headers_mut().extend(headers);
+        if !body.is_empty() {
+            *out.body_mut() = Some(body.into());
         }
         let mut answer = self.inner.execute(out).await.map_err(SendError::sort)?;
         let head = Head { status: answer.status().as_u16(), headers: std::mem::take(answer.headers_mut()) };
-        match read(answer, request.max_body).await {
+        match read(answer, max_body).await {
             Ok((body, cut)) => Ok(Answer { status: head.status, headers: head.headers, body, cut }),
             Err(error) => Err(SendError { head: Some(Box::new(head)), ..SendError::sort(error) }),
         }

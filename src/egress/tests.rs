@@ -95,6 +95,29 @@ async fn a_slow_drip_ends_at_the_total_timeout_and_says_which_status_had_come() 
 }
 
 #[rstest]
+#[case::of_the_url(None, "Basic YW5uYTpwQHNz")]
+#[case::of_the_configuration(Some("Bearer own"), "Bearer own")]
+#[tokio::test]
+async fn user_and_password_of_a_url_go_into_authorization_and_nowhere_else(
+    #[case] own: Option<&'static str>,
+    #[case] expected: &str,
+) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut request = get(&format!("http://anna:p%40ss@{address}/hook"));
+    request.headers.extend(own.map(|own| (reqwest::header::AUTHORIZATION, own.parse().unwrap())));
+    let client = client(None);
+    let mut sending = JoinSet::from_iter([async move { client.send(request).await }]);
+    let (mut socket, _) = listener.accept().await.unwrap();
+    let mut buffer = [0; 4096];
+    let length = socket.read(&mut buffer).await.unwrap();
+    let said = String::from_utf8_lossy(&buffer[..length]);
+    assert!(said.contains(&format!("\r\nauthorization: {expected}\r\n")), "{said}");
+    assert!(said.starts_with("GET /hook HTTP/1.1\r\n") && !said.contains("anna"), "{said}");
+    sending.abort_all();
+}
+
+#[rstest]
 #[case::closed_at_once(b"", Failure::Interrupted)]
 #[case::closed_in_the_body(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", Failure::Interrupted)]
 #[case::not_http(b"220 mail.example.com ESMTP\r\n", Failure::BadAnswer)]

@@ -4,7 +4,7 @@
 //! Labels are configured names and closed lists only, never an ID or an address, so that their number is bounded.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use metrics::{Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
@@ -74,7 +74,7 @@ pub struct Attempts {
     destination: String,
     verdicts: Counters<2>,
     seconds: Histogram,
-    lag: Histogram,
+    lag: OnceLock<Histogram>,
 }
 
 impl Attempts {
@@ -84,7 +84,7 @@ impl Attempts {
             destination: destination.to_owned(),
             verdicts: Counters::default(),
             seconds: histogram!("scanbell_attempt_seconds", "destination" => destination.to_owned()),
-            lag: histogram!("scanbell_notification_lag_seconds", "destination" => destination.to_owned()),
+            lag: OnceLock::new(),
         }
     }
 
@@ -99,7 +99,8 @@ impl Attempts {
 
     /// A notification arrived so long after its scan was seen finished.
     pub fn lag(&self, lag: Duration) {
-        self.lag.record(lag.as_secs_f64());
+        let histogram = || histogram!("scanbell_notification_lag_seconds", "destination" => self.destination.clone());
+        self.lag.get_or_init(histogram).record(lag.as_secs_f64());
     }
 }
 

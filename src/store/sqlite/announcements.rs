@@ -81,7 +81,8 @@ pub(super) fn claim(
         && bytes < ENOUGH
         && let Some(row) = rows.next()?
     {
-        let (is_event, id, at): (bool, Uuid, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let (is_event, id): (bool, Uuid) = (row.get(0)?, row.get(1)?);
+        let at = row.get::<_, Option<i64>>(2)?.unwrap_or_default(); // always there, unless the file was tampered with
         if !look.leases.is_taken(id, now) {
             let subject = if is_event { event(look.connection, id)? } else { report(look.connection, id)? };
             bytes += subject.bytes();
