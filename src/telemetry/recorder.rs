@@ -106,6 +106,8 @@ mod tests {
             let attempts = metrics::Attempts::of("siem");
             (0..2).for_each(|_| attempts.attempt("delivered", "ok", Duration::from_millis(30)));
             attempts.attempt("retry", "timeout", Duration::from_millis(30));
+            attempts.attempt("retry", "connect", Duration::from_millis(30));
+            attempts.attempt("reject", "timeout", Duration::from_millis(30));
             attempts.lag(Duration::from_secs(1));
             metrics::deliveries("siem", "pending", 2);
             metrics::delivery_oldest("siem", Duration::from_secs(3));
