@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, FrozenSet, Iterable, List, Set, Tuple
+from typing import Any, Counter as CounterOf, Dict, FrozenSet, Iterable, List, Set, Tuple
 
 from outside.broker import Message as Letter
 
@@ -219,19 +219,40 @@ class Judge:
 
     def _judge_slack(self) -> None:
         """Slack knows no ids: as many different messages about a scan as there are deliveries."""
+        for scan_id, digests in self._slack_texts().items():
+            owed = self._slack_owed()[scan_id]
+            if len(digests) > owed:
+                self._complain("unknown", f"slack got {len(digests)} different messages about {scan_id}, {owed} are owed")
+        taken = Counter(arrival.scan for arrival in self._ledger.arrivals
+                        if arrival.destination == "slack" and arrival.answer in ("ok", "unsure"))
+        told = Counter(row["scan_id"] for row, delivery in self._slack_deliveries() if delivery["state"] == "delivered")
+        for scan_id, count in told.items():
+            if taken[scan_id] < count:
+                self._complain("lost", f"{count} messages about {scan_id} count as told to slack, it has {taken[scan_id]}")
+
+    def _slack_texts(self) -> Dict[str, Set[str]]:
         messages: Dict[str, Set[str]] = defaultdict(set)
         for arrival in self._ledger.arrivals:
             if arrival.destination == "slack":
                 messages[arrival.scan or "nothing that we know"].add(arrival.digest)
-        owed = Counter(row["scan_id"] for row in self._e.scans for delivery in self._of_row.get(row["id"], [])
-                       if delivery["destination"] == "slack")
-        for scan_id, digests in messages.items():
-            if len(digests) > owed[scan_id]:
-                self._complain("unknown", f"slack got {len(digests)} different messages about {scan_id}, "
-                                          f"{owed[scan_id]} are owed")
+        return messages
+
+    def _slack_owed(self) -> CounterOf[str]:
+        return Counter(row["scan_id"] for row, _ in self._slack_deliveries())
+
+    def _slack_deliveries(self) -> List[Tuple[Dict[str, Any], Dict[str, Any]]]:
+        """Each with the scan that it is about."""
+        return [(row, delivery) for row in self._e.scans for delivery in self._of_row.get(row["id"], [])
+                if delivery["destination"] == "slack"]
+
+    def _same_text(self, name: str, scan_id: str) -> int:
+        """How many deliveries of a scan say what another says: where it was forced, and somebody who came later wanted
+        no more than the first. Only Slack cannot tell them apart."""
+        return max(0, self._slack_owed()[scan_id] - len(self._slack_texts()[scan_id])) if name == "slack" else 0
 
     def _judge_repeats(self, name: str, key: str, arrivals: List[Arrival]) -> None:
-        """Each repetition of what the receiver has is explained by what happened since."""
+        """Each repetition of what the receiver has is explained by what happened since, or is a delivery of its own."""
+        of_their_own = self._same_text(name, arrivals[0].scan or "")
         for earlier, later in zip(arrivals, arrivals[1:]):
             if earlier.answer == "refused":
                 continue
@@ -239,6 +260,8 @@ class Judge:
                 self._figures["duplicates after a lost answer"] += 1
             elif self._killed_between(earlier, later):
                 self._figures["duplicates after a kill"] += 1
+            elif of_their_own > 0:
+                of_their_own -= 1
             else:
                 self._complain("doubled", f"{name} got {key} again, {later.at - earlier.at:.2f} s after it had said ok, "
                                           f"and nothing explains that")

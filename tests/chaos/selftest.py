@@ -13,7 +13,7 @@ from outside.harness import Case, run_one, summarise, tell
 from .judge import VERDICTS, Evidence, judge
 from .ledger import Arrival, Kill, Ledger
 from .schedule import Schedule, Window
-from .work import EVERYWHERE, Oracle, Scan, Work
+from .work import EVERYWHERE, Ask, Message, Oracle, Scan, Work
 
 SEED, REQUESTS = 7, 120
 
@@ -148,6 +148,16 @@ def a_repetition_with_other_bytes(e: Evidence) -> None:
     e.ledger.kills.append(Kill(102.2, 102.4))
 
 
+def a_third_message_about_two_scans_that_say_the_same(e: Evidence) -> None:
+    a_forced_scan_that_says_the_same_to_slack(e)
+    again(e, "slack")
+
+
+def a_second_message_that_slack_never_got(e: Evidence) -> None:
+    a_forced_scan_that_says_the_same_to_slack(e)
+    e.ledger.arrivals.remove(good(e, "slack"))
+
+
 def a_foreign_message(e: Evidence) -> None:
     e.ledger.arrivals.append(Arrival("hook", str(uuid.uuid4()), None, "x", 102.0, "ok", 102.0))
 
@@ -238,6 +248,7 @@ WRONGS: List[Callable[[Evidence], None]] = [
     a_delivery_that_arrived_and_was_refused, a_destination_that_nobody_told, a_delivery_that_still_waits,
     a_delivery_that_died_without_cause, a_delivery_that_was_given_up_too_early, a_repetition_that_nothing_explains,
     a_slack_repetition_that_nothing_explains, a_repetition_long_before_a_kill, a_repetition_with_other_bytes,
+    a_third_message_about_two_scans_that_say_the_same, a_second_message_that_slack_never_got,
     a_foreign_message, a_foreign_slack_message, a_wrong_signature, a_request_that_was_forgotten,
     a_scan_that_never_finished, a_scan_with_the_wrong_outcome, a_scan_with_the_wrong_verdict,
     a_scan_that_timed_out_early, a_scan_that_is_followed_twice, a_scan_that_nobody_asked_for,
@@ -265,6 +276,13 @@ def a_repetition_after_a_lost_answer(e: Evidence) -> None:
     good(e).answer = "lost"
 
 
+def a_forced_scan_that_says_the_same_to_slack(e: Evidence) -> None:
+    """Forced for another destination; then a plain request joined, which owes Slack the same words once more."""
+    scan = next(e.work.scans[row["scan_id"]] for row in e.scans if row["id"] == delivery_of(e, "slack")["scan"])
+    e.work.messages.append(Message("forced", b"", ((scan.id, Ask(("hook",), (), True)),)))
+    add_scan(e, scan, ["hook", "slack"])
+
+
 def a_delivery_that_was_given_up_in_time(e: Evidence) -> None:
     delivery_of(e, "frail").update(state="dead", reason="gave_up")
 
@@ -276,7 +294,7 @@ def a_bad_message_put_away_again_after_a_kill(e: Evidence) -> None:
 
 RIGHTS: List[Callable[[Evidence], None]] = [
     lambda _: None, a_repetition_after_a_kill, a_last_word_of_a_killed_process, a_repetition_after_a_lost_answer,
-    a_delivery_that_was_given_up_in_time, a_bad_message_put_away_again_after_a_kill,
+    a_forced_scan_that_says_the_same_to_slack, a_delivery_that_was_given_up_in_time, a_bad_message_put_away_again_after_a_kill,
 ]
 
 
