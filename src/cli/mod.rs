@@ -50,22 +50,32 @@ pub fn main() -> ExitCode {
 
 fn start(cli: Cli) -> Done {
     crate::egress::install_tls();
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if matches!(cli.command, Command::Run) && std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
-        runtime.worker_threads(beside_the_store());
-    }
-    let runtime = runtime.enable_all().build()?;
+    let threads = threads(std::env::var(THREADS).ok().as_deref(), matches!(cli.command, Command::Run))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let done = runtime.block_on(dispatch(cli));
     // A connection or a render that hangs must not keep a finished command.
     runtime.shutdown_background();
     done
 }
 
-/// How many threads the daemon works on. The store writes on one of its own, which gets a processor; and two that hand
-/// each other little things cost more in waking and in locks of the allocator than they gain.
-fn beside_the_store() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
+/// Sets how many threads work; the runtime reads it too, and panics where it makes no sense.
+const THREADS: &str = "TOKIO_WORKER_THREADS";
+
+/// One for each processor. The daemon leaves one to the thread that writes the store: threads that hand each other little
+/// things cost more in waking and in locks of the allocator than they gain.
+fn threads(wanted: Option<&str>, is_daemon: bool) -> Result<usize, Problem> {
+    match wanted.map(|text| text.trim().parse()) {
+        Some(Ok(count @ 1..=MOST_THREADS)) => Ok(count),
+        Some(_) => Err(Problem::new(THREADS, format!("it is not a number from 1 to {MOST_THREADS}"))
+            .hint("write how many threads are to work, or unset it")),
+        None => {
+            let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+            Ok(processors.saturating_sub(usize::from(is_daemon)).clamp(1, MOST_THREADS))
+        }
+    }
 }
+
+const MOST_THREADS: usize = 256;
 
 async fn dispatch(cli: Cli) -> Done {
     let file = cli.config;
@@ -136,4 +146,19 @@ fn show_page(page: &Value, as_json: bool, head: &[&str], row: impl Fn(&Value) ->
         }
     }
     if items.is_empty() { Err(Failure::No("nothing found".to_owned())) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_of_threads_that_makes_no_sense_is_a_problem_and_no_panic() {
+        assert_eq!(threads(Some(" 3 "), true).unwrap(), 3);
+        for wrong in ["0", "-1", "many", "", "257", "99999999999999999999"] {
+            assert_eq!(threads(Some(wrong), true).unwrap_err().place, THREADS, "{wrong}");
+        }
+        let (all, daemon) = (threads(None, false).unwrap(), threads(None, true).unwrap());
+        assert!(daemon >= 1 && (daemon == all - 1 || all == 1), "one is left to the store: {daemon} of {all}");
+    }
 }
