@@ -13,9 +13,12 @@ use crate::time::Clock;
 
 /// Runs the command on a plan that could be built: the problems of one that could not were shown already.
 pub async fn run(plan: &Plan, args: &CheckArgs) -> Done {
-    let unused = [plan.config.nothing_to_follow(), plan.config.nobody_to_tell()];
-    for warning in plan.warnings.iter().chain(unused.iter().flatten()) {
+    for warning in plan.warnings.iter().chain(&plan.config.nobody_to_tell()) {
         print::note(format!("warning: {warning}"));
+    }
+    // The daemon would not start.
+    if let Some(problem) = plan.config.nothing_to_follow() {
+        return Err(problem.into());
     }
     print::line(format!(
         "The configuration is good: {}, {}, {}{}.",

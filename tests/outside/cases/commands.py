@@ -88,6 +88,16 @@ def check_broken(world: World) -> None:
             holds(word in text, f"{command}: {word!r} is not in: {short(text, 3000)}")
 
 
+@case("check and run: without a provider neither says that all is well")
+def check_nothing_to_follow(world: World) -> None:
+    config = world.folder / "no-provider.toml"
+    config.write_text("[log]\nformat = \"json\"\n")
+    for command in ("check", "run"):
+        done = world.binary.run(command, "--config", config, within=20).must(2)
+        holds("no provider is configured" in done.err and "[providers.sieve]" in done.err, short(done.err))
+        holds("is good" not in done.out, short(done.out))
+
+
 @case("check --online: probes what is there; an unreachable broker is exit code 69")
 def check_online(world: World) -> None:
     scanbell(world, "check", "--online").must(0)
