@@ -5,6 +5,8 @@
 //! rolled back and each operation gets a transaction of its own. That is rare, and keeps the usual way free of
 //! savepoints.
 
+mod operation;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use super::tally::Tally;
 use crate::store::StoreError;
 use crate::telemetry::metrics;
 use crate::time::Timestamp;
+use operation::{Job, Operation};
 
 /// At most so many operations share a transaction: bounds how long the first one waits for its answer.
 const GROUP: usize = 256;
@@ -165,44 +168,6 @@ enum Message {
     Run(Box<dyn Job>),
     Look(BoxedLook),
     Close(oneshot::Sender<()>),
-}
-
-/// An operation without its type.
-trait Job: Send {
-    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Failure>;
-    fn lasting(&self) -> Lasting;
-    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
-}
-
-struct Operation<T, F> {
-    work: F,
-    lasting: Lasting,
-    done: Option<T>,
-    reply: oneshot::Sender<Result<T, StoreError>>,
-}
-
-impl<T, F> Job for Operation<T, F>
-where
-    T: Send,
-    F: FnMut(&mut Tx<'_>) -> Result<T, Failure> + Send,
-{
-    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Failure> {
-        self.done = Some((self.work)(tx)?);
-        Ok(())
-    }
-
-    fn lasting(&self) -> Lasting {
-        self.lasting
-    }
-
-    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
-        let answer = match (committed, self.done) {
-            (Ok(()), Some(done)) => Ok(done),
-            (Err(error), _) => Err(error),
-            (Ok(()), None) => Err(StoreError::Unavailable("an operation was not run".to_owned())),
-        };
-        let _ = self.reply.send(answer); // a caller that left does not want it
-    }
 }
 
 /// The thread's end.
