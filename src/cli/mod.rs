@@ -58,8 +58,10 @@ fn start(cli: Cli) -> Done {
     done
 }
 
-/// Sets how many threads work; the runtime reads it too, and panics where it makes no sense.
+/// Sets how many threads work. The runtime's own name for it; read here, for the runtime panics where it makes no sense.
 const THREADS: &str = "TOKIO_WORKER_THREADS";
+/// More than any machine has a use for.
+const MOST_THREADS: usize = 256;
 
 /// One for each processor. The daemon leaves one to the thread that writes the store: threads that hand each other little
 /// things cost more in waking and in locks of the allocator than they gain.
@@ -74,8 +76,6 @@ fn threads(wanted: Option<&str>, is_daemon: bool) -> Result<usize, Problem> {
         }
     }
 }
-
-const MOST_THREADS: usize = 256;
 
 async fn dispatch(cli: Cli) -> Done {
     let file = cli.config;

@@ -3,19 +3,19 @@
 use serde_json::Value;
 
 /// A JSON Pointer (RFC 6901); `""` is the whole body. Taken apart once: `Value::pointer` does it for every look, which
-/// was a sixth of what scanbell asked of the allocator for a scan.
+/// was a twelfth of what scanbell asked of the allocator for a scan.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pointer(Vec<Step>);
+pub struct Pointer(Vec<Token>);
 
-/// One name on the way.
+/// A reference token: one name on the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Step {
+struct Token {
     name: String,
     /// The name as a place in an array.
     index: Option<usize>,
 }
 
-impl Step {
+impl Token {
     fn new(token: &str) -> Self {
         let is_index = token == "0" || !token.starts_with(['0', '+']);
         Self { name: token.replace("~1", "/").replace("~0", "~"), index: token.parse().ok().filter(|_| is_index) }
@@ -43,12 +43,12 @@ impl Pointer {
             }
             rest = after;
         }
-        Ok(Self(text.split('/').skip(1).map(Step::new).collect()))
+        Ok(Self(text.split('/').skip(1).map(Token::new).collect()))
     }
 
     /// What is there; `null` is the same as nothing.
     pub fn find<'v>(&self, body: &'v Value) -> Option<&'v Value> {
-        self.0.iter().try_fold(body, |value, step| step.take(value)).filter(|value| !value.is_null())
+        self.0.iter().try_fold(body, |value, token| token.take(value)).filter(|value| !value.is_null())
     }
 }
 

@@ -21,7 +21,7 @@ pub fn scans_active(provider: &str, count: u64) {
     gauge!("scanbell_scans_active", "provider" => provider.to_owned()).set(count as f64);
 }
 
-/// Counters by the labels that vary, each made once: making one for every event costs ten allocations.
+/// Counters by the labels that vary, each made once: making one for every event allocates several times.
 #[derive(Default)]
 struct Counters<const LABELS: usize>(Mutex<HashMap<[&'static str; LABELS], Counter>>);
 
